@@ -1,0 +1,63 @@
+# `make demo` and `make test` need nothing but python3 (3.11 to 3.13) and make: each sets up .venv first.
+# `make PYTHON=python3.12 ...` chooses another Python for it.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11 python)
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+# Settings of an outer Python would follow us into .venv and break it.
+unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX VIRTUAL_ENV
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+demo: $(VENV)/.for-use ## see it work: 300 users, two tenants, a crash, a clean end; no tenant needed
+	@$(BIN)/presence-manager demo
+
+test: $(VENV)/.for-work ## run the tests
+	@$(BIN)/python -W error -X dev -m pytest $(ARGS)
+
+check: $(VENV)/.for-work ## lint, formatting, types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.for-work ## put the code into shape
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+clean: ## remove .venv and all that was made
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One environment, two stamps: who only runs the demo installs no tools for developers.
+$(VENV)/.for-use: pyproject.toml $(BIN)/python
+	@echo "installing presence-manager into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[cli]'
+	@touch $@
+
+$(VENV)/.for-work: pyproject.toml $(BIN)/python
+	@echo "installing presence-manager and the tools for its tests into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.for-use
+
+$(BIN)/python:
+	@for python in $(CANDIDATES); do \
+		if "$$python" -c '$(FITS)' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "presence-manager needs Python 3.11, 3.12 or 3.13; none of these is one: $(CANDIDATES)" >&2; \
+		echo "name one that is: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; \
+	fi; \
+	if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "$$found cannot make virtual environments: its modules venv and ensurepip are missing" >&2; \
+		echo "(on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; \
+	fi; \
+	"$$found" -m venv --clear $(VENV)

@@ -1,0 +1,232 @@
+"""The changes a row can undergo, each a plain function from one version to the next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+from zlib import crc32
+
+from presence_manager.core.key import Key
+from presence_manager.core.outcome import Kind, Outcome
+from presence_manager.core.pair import FADES_AFTER, LONGEST_LEASE, Pair
+from presence_manager.core.session import Attempt, Known, Session, Terms, Wish
+from presence_manager.core.table import Event, after, event_of
+from presence_manager.core.verdict import Judgement, Verb, Verdict
+
+
+def hold(row: Session, wish: Wish, now: float, owner: str) -> Session:
+    """Add the hold, or put it again under its name: the newest is the one that is shown."""
+    kept = tuple(w for w in row.wishes if w.name != wish.name and w.live(now))
+    return row.evolve(now, owner, wishes=(*kept, wish))
+
+
+def track(row: Session, wish: Wish, now: float, owner: str, live_until: float) -> Session:
+    """Remember a session that other code has set; `live_until` is when Graph will end it."""
+    held = hold(row, wish, now, owner)
+    return replace(
+        held,
+        known=after(row.known, Event.FOUND),
+        may_live_until=max(row.may_live_until, live_until),
+        clock=owner,
+    )
+
+
+def release(
+    row: Session, now: float, owner: str, *, names: frozenset[str] | None = None, sweep_id: str = ""
+) -> Session:
+    """End the holds of these names (None: all of every process) and the expired ones.
+
+    The sweep joins those that wait for the session's outcome.
+    """
+    kept: tuple[Wish, ...] = ()
+    if names is not None:
+        kept = tuple(w for w in row.wishes if w.name not in names and w.live(now))
+    sweeps = row.sweeps
+    if sweep_id and sweep_id not in sweeps:
+        sweeps = (*sweeps, sweep_id)
+    return row.evolve(now, owner, wishes=kept, sweeps=sweeps)
+
+
+def found(row: Session, live_until: float, owner: str) -> Session:
+    """Reckon with a session that the ledger does not know, since somebody wants it cleared."""
+    if row.version or row.known is not Known.ABSENT:
+        return row
+    known = after(row.known, Event.FOUND)
+    return replace(row, known=known, may_live_until=live_until, clock=owner)
+
+
+def begin(row: Session, attempt: Attempt, now: float, terms: Terms) -> Session:
+    """Open the attempt; from its commit until its end the session may change on Graph."""
+    if attempt.verb is Verb.CLEAR:
+        return row.evolve(now, attempt.owner, attempt=attempt)
+    live_until = attempt.send_by + terms.timeout + attempt.lease + terms.margin
+    if row.known is not Known.ABSENT:
+        live_until = max(live_until, row.may_live_until)
+        if row.clock != attempt.owner:  # stamped by a clock that may have been slow
+            live_until = max(live_until, now + LONGEST_LEASE + terms.margin)
+    return row.evolve(
+        now, attempt.owner, attempt=attempt, may_live_until=live_until, clock=attempt.owner
+    )
+
+
+def withdraw(row: Session, now: float, owner: str) -> Session:
+    """Close an attempt that certainly never left."""
+    return row.evolve(now, owner, attempt=None)
+
+
+def abandon(row: Session, now: float, owner: str, terms: Terms) -> Session:
+    """Close an attempt whose process died or was stopped: nobody knows whether it left."""
+    assert row.attempt is not None
+    verdict = Verdict(judgement=Judgement.LOST, sent_at=now, at=now)
+    return advance(row, row.attempt, verdict, owner, terms)
+
+
+def advance(row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms: Terms) -> Session:
+    """Apply what an attempt came to.
+
+    An attempt that is no longer the row's own was closed by somebody who took us for dead: its
+    verdict is old news then, of which only the doubt remains.
+    """
+    ours = row.attempt is not None and (row.attempt.owner, row.attempt.number) == (
+        attempt.owner,
+        attempt.number,
+    )
+    if not ours:
+        return _late(row, attempt, verdict, owner, terms)
+    row = replace(row, attempt=None, attempts=row.attempts + 1)
+    if attempt.verb is Verb.SET:
+        return _after_set(row, attempt, verdict, owner, terms)
+    return _after_clear(row, verdict, owner, terms)
+
+
+def expire(row: Session, now: float, owner: str) -> Session:
+    """Drop the holds whose time is over; the same row when there is none."""
+    live = tuple(w for w in row.wishes if w.live(now))
+    return row if len(live) == len(row.wishes) else row.evolve(now, owner, wishes=live)
+
+
+def finish(row: Session, now: float, owner: str) -> Session:
+    """End the clearing: its sweeps have their outcome."""
+    return row.evolve(now, owner, sweeps=(), answer=None, attempts=0)
+
+
+def outcomes(
+    row: Session, kind: Kind, now: float, owner: str, verdict: Verdict | None, reason: str = ""
+) -> tuple[Outcome, ...]:
+    """Return one outcome for each sweep that waits for this session."""
+    return tuple(
+        Outcome(
+            key=row.key,
+            kind=kind,
+            sweep_id=sweep_id,
+            at=now,
+            attempts=row.attempts,
+            status=verdict.status if verdict else None,
+            code=verdict.code if verdict else "",
+            message=verdict.message if verdict else "",
+            request_id=verdict.request_id if verdict else "",
+            owner=owner,
+            reason=reason,
+        )
+        for sweep_id in row.sweeps
+    )
+
+
+def renewal_due(key: Key, pair: Pair, lease: float, sent_at: float) -> float:
+    """Return when a session shown since `sent_at` is to be set again.
+
+    Half of its lease, and well before Available fades; up to a fifth earlier by the user's id,
+    so that what was set in one burst is not renewed in one.
+    """
+    life = lease / 2
+    if pair.availability == "Available":
+        life = min(life, FADES_AFTER * 0.8)
+    return sent_at + life * (1.0 - 0.2 * (crc32(key.user.encode()) / 0xFFFFFFFF))
+
+
+def _after_set(
+    row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms: Terms
+) -> Session:
+    event = event_of(Verb.SET, verdict.judgement)
+    known = after(row.known, event)
+    now = verdict.at
+    if event is Event.SET_DONE:
+        assert attempt.pair is not None
+        due = renewal_due(row.key, attempt.pair, attempt.lease, verdict.sent_at)
+        live_until = now + attempt.lease + terms.margin
+        settles = max(row.sets_settle, row.clears_settle)
+        if settles > verdict.sent_at:  # an older request may still undo this one: set it once more
+            due = min(due, settles)
+            live_until = max(live_until, row.may_live_until)
+        return row.evolve(
+            now,
+            owner,
+            known=known,
+            pair=attempt.pair,
+            due=due,
+            may_live_until=live_until,
+            doubt=row.doubt and row.clears_settle > verdict.sent_at,
+            answer=None,
+            attempts=0,
+        )
+    if event is Event.SET_LOST:
+        return row.evolve(now, owner, known=known, sets_settle=now + terms.settle, answer=None)
+    wishes = row.wishes
+    if verdict.judgement in (Judgement.GONE, Judgement.DENIED):
+        wishes = tuple(w for w in wishes if w.name != attempt.wish)
+    return row.evolve(now, owner, known=known, wishes=wishes)
+
+
+def _after_clear(row: Session, verdict: Verdict, owner: str, terms: Terms) -> Session:
+    event = event_of(Verb.CLEAR, verdict.judgement)
+    now = verdict.at
+    if event is Event.CLEAR_DONE:
+        answer = row.answer
+        if verdict.judgement is Judgement.DONE:
+            answer = Kind.CLEARED
+        elif answer is None:
+            answer = Kind.GONE_AFTER_RETRY if row.doubt else Kind.ALREADY_GONE
+        if verdict.sent_at < row.sets_settle:
+            known = after(row.known, Event.CLEAR_UNSETTLED)
+            return row.evolve(now, owner, known=known, answer=answer)
+        known = after(row.known, event)
+        return row.evolve(
+            now,
+            owner,
+            known=known,
+            pair=None,
+            due=inf,
+            answer=answer,
+            doubt=row.doubt and row.clears_settle > now,
+        )
+    known = after(row.known, event)
+    if event is Event.CLEAR_LOST:
+        return row.evolve(now, owner, known=known, doubt=True, clears_settle=now + terms.settle)
+    return row.evolve(now, owner, known=known)
+
+
+def _late(row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms: Terms) -> Session:
+    now = verdict.at
+    applied = verdict.judgement in (Judgement.DONE, Judgement.LOST)
+    if not applied:
+        return row
+    if attempt.verb is Verb.SET:
+        live_until = max(row.may_live_until, now + attempt.lease + terms.margin)
+        known = after(row.known, Event.SET_LOST)
+        return row.evolve(
+            now,
+            owner,
+            known=known,
+            sets_settle=max(row.sets_settle, now + terms.settle),
+            may_live_until=live_until,
+            clock=owner,
+        )
+    if row.known is Known.ABSENT:
+        return row
+    return row.evolve(
+        now,
+        owner,
+        known=after(row.known, Event.CLEAR_LOST),
+        doubt=True,
+        clears_settle=max(row.clears_settle, now + terms.settle),
+    )

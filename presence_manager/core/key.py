@@ -1,0 +1,46 @@
+"""Who a session belongs to: the names under which everything is kept."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import UUID
+
+
+class LaneId(NamedTuple):
+    """What shares one budget and one token: a Graph origin, an application, a tenant."""
+
+    origin: str
+    app: str
+    tenant: str
+
+
+class Key(NamedTuple):
+    """One presence session: Graph keeps one per application and user in a tenant."""
+
+    lane: LaneId
+    user: str
+
+
+_GUID_LENGTH = 36
+
+
+def guid(text: str, what: str) -> str:
+    """Return the id folded to lower case, so that one user has one spelling.
+
+    Raises ValueError, with the way to find the id, for anything but a GUID. User principal
+    names and domains are refused although Graph takes some: two spellings would be two rows
+    for one session, and the second would blank the first.
+    """
+    try:
+        if len(text) == _GUID_LENGTH:
+            return str(UUID(text))
+    except ValueError:
+        pass
+    shown = ascii(text[:60]) + ("..." if len(text) > 60 else "")
+    if "@" in text:
+        way = f"look it up with GET /users/{{name}}?$select=id; {what}s are GUIDs, not names"
+    elif what == "tenant" and "." in text:
+        way = "the Entra admin centre shows the tenant id; a domain is not accepted"
+    else:
+        way = "an id looks like 0f8fad5b-d9cb-469f-a165-70867728950e"
+    raise ValueError(f"{shown} is not a {what} id: {way}")

@@ -1,0 +1,158 @@
+"""A session as the ledger remembers it: what is wanted, what is known, what is open.
+
+All records are immutable; a change is a new record with the next version. Times are seconds
+since the epoch, durations seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from math import inf
+from typing import Any, NamedTuple
+
+from presence_manager.core.key import Key
+from presence_manager.core.outcome import Kind, Outcome
+from presence_manager.core.pair import Pair
+from presence_manager.core.verdict import Verb
+
+
+class Known(StrEnum):
+    """What is known of the session on Graph's side."""
+
+    ABSENT = "absent"
+    SHOWN = "shown"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """One hold: a caller's wish that the user be shown so, until released.
+
+    `owner` is the process that has it; empty when the hold outlives its process and ends by
+    itself at `until`. `pair` is None for a tracked session, which other code set.
+    """
+
+    name: str
+    owner: str
+    pair: Pair | None
+    lease: float
+    made_at: float
+    until: float = inf
+
+    def live(self, now: float) -> bool:
+        """Whether it still holds at `now`; it ends at the instant `until`."""
+        return now < self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One request for one session, from before it leaves until its answer, or its time, is over.
+
+    `number` is unique within the owner's life. It may leave until `send_by`, not later.
+    A set carries the name, pair and lease of the hold that asked for it.
+    """
+
+    verb: Verb
+    owner: str
+    number: int
+    send_by: float
+    wish: str = ""
+    pair: Pair | None = None
+    lease: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The row of one session.
+
+    `version` is 0 for a row that the ledger does not have. `owner` is the process that sees to
+    it, `clock` the process on whose clock `may_live_until` was written. `wishes` run from the
+    oldest to the newest. `due` is when the shown session wants renewal. `sets_settle` and
+    `clears_settle` are the instants until which a set or clear that was given up may yet be
+    applied. `doubt` says that a clear without an answer may explain a later 404. `answer` is
+    what the clears of the running clearing have proven so far. `attempts` counts its requests.
+    `sweeps` are the sweeps that wait for the outcome.
+    """
+
+    key: Key
+    version: int = 0
+    owner: str = ""
+    clock: str = ""
+    wishes: tuple[Wish, ...] = ()
+    known: Known = Known.ABSENT
+    pair: Pair | None = None
+    due: float = inf
+    may_live_until: float = 0.0
+    attempt: Attempt | None = None
+    sets_settle: float = 0.0
+    clears_settle: float = 0.0
+    doubt: bool = False
+    answer: Kind | None = None
+    attempts: int = 0
+    sweeps: tuple[str, ...] = ()
+
+    @property
+    def tenant(self) -> str:
+        """The tenant's id."""
+        return self.key.lane.tenant
+
+    @property
+    def user(self) -> str:
+        """The user's object id."""
+        return self.key.user
+
+    def newest(self, now: float) -> Wish | None:
+        """The hold whose pair is wanted at `now`; a tracked one only where there is no other."""
+        tracked = None
+        for wish in reversed(self.wishes):
+            if wish.live(now):
+                if wish.pair is not None:
+                    return wish
+                tracked = tracked or wish
+        return tracked
+
+    def wish(self, name: str) -> Wish | None:
+        """The hold of that name, live or not."""
+        return next((wish for wish in self.wishes if wish.name == name), None)
+
+    def evolve(self, now: float, owner: str, **changes: Any) -> Session:
+        """Return the next version of the row, written by `owner`.
+
+        A row that is new to the ledger starts its versions at the microsecond of its birth, so
+        that a row deleted and made again never repeats a version.
+        """
+        version = self.version + 1 if self.version else int(now * 1e6)
+        return replace(self, version=version, owner=owner, **changes)
+
+
+class Step(NamedTuple):
+    """One compare-and-set: the row moves from version `expected` to `row`, with its outcomes.
+
+    `expected` is 0 where the ledger must not have the row. `delete` ends it. `wishes` says
+    whether the holds differ from those of the expected version.
+    """
+
+    expected: int
+    row: Session
+    outcomes: tuple[Outcome, ...] = ()
+    delete: bool = False
+    wishes: bool = False
+
+
+def step(old: Session, new: Session, *outcomes: Outcome, delete: bool = False) -> Step:
+    """Return the step from one version of a row to the next."""
+    return Step(old.version, new, outcomes, delete, old.wishes != new.wishes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The durations the rules reckon with, in seconds.
+
+    `timeout` bounds one HTTP attempt, `margin` covers clocks and rounding, `settle` is how long
+    Graph may take to apply a request that was given up.
+    """
+
+    timeout: float = 10.0
+    margin: float = 30.0
+    settle: float = 10.0

@@ -1,0 +1,1 @@
+"""What moves sessions along the path: knows the ports, never an adapter."""

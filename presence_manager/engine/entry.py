@@ -1,0 +1,113 @@
+"""One session at work in a lane."""
+
+from __future__ import annotations
+
+from asyncio import Timeout
+from dataclasses import replace
+from enum import IntEnum
+from math import inf
+
+from presence_manager.core.session import Attempt, Session
+from presence_manager.core.verdict import Judgement, Verb, Verdict
+from presence_manager.engine.retry import RetryPolicy
+
+
+class Rank(IntEnum):
+    """The classes of a lane, most urgent first (design, section 3)."""
+
+    RELEASE = 0
+    LAPSING = 1
+    SET = 2
+    SWEEP = 3
+    RENEWAL = 4
+
+
+class Entry:
+    """One session at work in a lane.
+
+    `busy` while a task has it; `queued` while it waits for a slot. `not_before` is when it may be
+    tried again, `tries` counts the tries in a row that failed since `since`, and `spent` says that
+    they were enough. `refusals` counts tokens refused in a row. `singly` keeps it out of batches.
+    `stale` says that another process is about to change the row. `scope` is the time limit of
+    its request in flight. `missing` are sweeps that another process has finished for us.
+    """
+
+    __slots__ = (
+        "busy",
+        "deadline",
+        "key",
+        "missing",
+        "not_before",
+        "queued",
+        "rank",
+        "refusals",
+        "refused",
+        "row",
+        "scope",
+        "since",
+        "singly",
+        "spent",
+        "stale",
+        "tries",
+        "verdict",
+    )
+
+    def __init__(self, row: Session, rank: Rank) -> None:
+        self.key = row.key
+        self.row = row
+        self.rank = rank
+        self.deadline = inf
+        self.not_before = 0.0
+        self.tries = 0
+        self.since = 0.0
+        self.refusals = 0
+        self.spent = False
+        self.singly = False
+        self.busy = False
+        self.queued = False
+        self.stale = False
+        self.scope: Timeout | None = None
+        self.verdict: Verdict | None = None
+        self.refused: dict[str, Verdict] | None = None
+        self.missing: tuple[str, ...] = ()
+
+    def see(self, row: Session) -> None:
+        """Take the row as the ledger has it now."""
+        if self.row.sweeps != row.sweeps:
+            gone = tuple(sweep for sweep in self.row.sweeps if sweep not in row.sweeps)
+            self.missing += gone
+        self.row = row
+
+    def drop(self, name: str, verdict: Verdict) -> None:
+        """Remember that the hold of this name was refused for good."""
+        self.refused = {**(self.refused or {}), name: verdict}
+
+    def note(self, attempt: Attempt, verdict: Verdict, now: float, policy: RetryPolicy) -> Verdict:
+        """Learn from a verdict when to try again; return what it amounts to.
+
+        A second token refused in a row is a denial. A verdict that says nothing about this
+        session alone (`singly`) costs it no try.
+        """
+        judgement = verdict.judgement
+        self.verdict = verdict
+        self.singly = verdict.singly
+        self.refusals = self.refusals + 1 if judgement is Judgement.UNAUTHORIZED else 0
+        if self.refusals > 1:
+            verdict = replace(verdict, judgement=Judgement.DENIED)
+            judgement = verdict.judgement
+        if judgement in (Judgement.LOST, Judgement.LATER):
+            if not verdict.singly:
+                self._failed(verdict, now, policy)
+        elif judgement in (Judgement.DONE, Judgement.GONE):
+            self.tries, self.spent, self.not_before = 0, False, 0.0
+        if judgement in (Judgement.DENIED, Judgement.GONE) and attempt.verb is Verb.SET:
+            self.drop(attempt.wish, verdict)
+        return verdict
+
+    def _failed(self, verdict: Verdict, now: float, policy: RetryPolicy) -> None:
+        if not self.tries:
+            self.since = verdict.sent_at
+        self.tries += 1
+        seconds = now - self.since
+        self.spent = policy.spent(self.tries, seconds)
+        self.not_before = now + policy.delay(self.tries, seconds, verdict.retry_after)

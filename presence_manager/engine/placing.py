@@ -1,0 +1,73 @@
+"""From a caller's wish to a session that is on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from presence_manager.core import change
+from presence_manager.core.decide import Send
+from presence_manager.core.key import Key
+from presence_manager.core.session import Session, Step, Wish, step
+from presence_manager.core.verdict import Verb
+from presence_manager.engine.entry import Rank
+from presence_manager.engine.lanes import Lanes
+from presence_manager.engine.plan import attempt_for
+from presence_manager.engine.request import SEND_WITHIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from presence_manager.engine.plan import Now
+    from presence_manager.ports import Ledger
+
+
+class Placing:
+    """Commits holds together with their first attempt, and hands the sessions to their lanes."""
+
+    def __init__(self, lanes: Lanes, *, ledger: Ledger, now: Callable[[], Now]) -> None:
+        self._lanes = lanes
+        self._ledger = ledger
+        self._now = now
+
+    async def place(self, wishes: Sequence[tuple[Key, Wish]]) -> None:
+        """Make the holds durable, and their sessions asked for.
+
+        Raises LedgerError: then Graph is not asked.
+        """
+        by_key: dict[Key, list[Wish]] = {}
+        for key, wish in wishes:
+            by_key.setdefault(key, []).append(wish)
+        rows = [Session(key=key) for key in by_key]
+        while rows:
+            now = self._now()
+            steps = [self._intent(row, by_key[row.key], now) for row in rows]
+            lost = await self._ledger.put(steps)
+            for index, planned in enumerate(steps):
+                if index not in lost:
+                    self._lanes[planned.row.key.lane].submit(planned.row, Rank.SET)
+            rows = list(lost.values())
+
+    async def track(self, key: Key, wish: Wish, live_until: float) -> None:
+        """Remember a session that other code has set. Raises LedgerError."""
+        row = Session(key=key)
+        while True:
+            now = self._now()
+            new = change.track(row, wish, now.at, now.owner, live_until)
+            lost = await self._ledger.put([step(row, new)])
+            if not lost:
+                self._lanes[key.lane].submit(new, Rank.RENEWAL)
+                return
+            row = lost[0]
+
+    def _intent(self, row: Session, wishes: list[Wish], now: Now) -> Step:
+        new = row
+        for wish in wishes:
+            new = change.hold(new, wish, now.at, now.owner)
+        if new.attempt is None:
+            action = now.decide(new)
+            if isinstance(action, Send) and action.verb is Verb.SET:
+                number = self._lanes[row.key.lane].number()
+                attempt = attempt_for(action, now.owner, number, now.at + SEND_WITHIN)
+                new = change.begin(new, attempt, now.at, now.terms)
+        return step(row, new)

@@ -1,0 +1,209 @@
+"""From one version of a row to the next: what to commit, and what comes then.
+
+Plain functions. The lane commits what they return; if somebody else was faster, it calls them
+again on the row as it is now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+from uuid import uuid4
+
+from presence_manager.core import change
+from presence_manager.core.decide import Action, Finish, Rest, Send, decide
+from presence_manager.core.outcome import Kind, Outcome
+from presence_manager.core.session import Attempt, Session, Step, Terms, Wish, step
+from presence_manager.core.verdict import Verb, Verdict
+
+
+class Plan(NamedTuple):
+    """A row's next version with its outcomes, and the action that follows the commit."""
+
+    row: Session
+    action: Action
+    outcomes: tuple[Outcome, ...] = ()
+    delete: bool = False
+
+    def step(self, old: Session) -> Step | None:
+        """The compare-and-set from `old`; None when there is nothing to write."""
+        if self.row is old and not self.outcomes:
+            return None
+        return step(old, self.row, *self.outcomes, delete=self.delete)
+
+    def unrecorded(self) -> Plan:
+        """The same, where the ledger could not be told."""
+        return self._replace(outcomes=tuple(replace(o, recorded=False) for o in self.outcomes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Now:
+    """The moment, and in whose name.
+
+    `graph` is the time by Graph's own clock, None before its first answer. `retry` is the
+    number of seconds before what failed or was left unfinished is tried again.
+    """
+
+    at: float
+    owner: str
+    terms: Terms
+    graph: float | None = None
+    retry: float = 60.0
+
+    def certain(self, row: Session) -> float | None:
+        """An instant that has surely passed by the clock that wrote the row (see `decide`)."""
+        return self.at if row.clock == self.owner else self.graph
+
+    def decide(self, row: Session) -> Action:
+        """What comes next for the row; an attempt of ours that is open here has not left."""
+        return decide(row, self.at, self.terms, self.certain(row), self.owner)
+
+
+def new_sweep_id() -> str:
+    """A name for a sweep: unguessable, unique."""
+    return uuid4().hex
+
+
+def conclude(row: Session, now: Now, verdict: Verdict | None = None, reason: str = "") -> Plan:
+    """Write what is finished, and find out what comes next.
+
+    What is to be cleared without a sweep that asked for it (a hold that ran out, was refused or
+    withdrawn) gets a sweep of one, so that it has an outcome like everything else.
+    """
+    row = change.expire(row, now.at, now.owner)
+    action = now.decide(row)
+    if not row.version and isinstance(action, Finish):  # another process has finished it
+        return Plan(row, action)
+    outcomes: tuple[Outcome, ...] = ()
+    while isinstance(action, Finish):
+        row = _in_a_sweep(row, now) if action.gone else row
+        outcomes += change.outcomes(row, action.kind, now.at, now.owner, verdict, reason)
+        if action.gone:
+            return Plan(row, action, outcomes, delete=True)
+        row = change.finish(row, now.at, now.owner)
+        action = now.decide(row)
+    return Plan(row, action, outcomes)
+
+
+def begin(row: Session, now: Now, number: int, send_by: float) -> Plan:
+    """Open an attempt for what is to be done now, if anything still is."""
+    plan = conclude(row, now)
+    if not isinstance(plan.action, Send) or plan.delete:
+        return withdraw(row, now) if row.attempt else plan
+    row = plan.row
+    if plan.action.verb is Verb.CLEAR:
+        row = _in_a_sweep(row, now)
+    attempt = attempt_for(plan.action, now.owner, number, send_by)
+    return plan._replace(row=change.begin(row, attempt, now.at, now.terms))
+
+
+def attempt_for(send: Send, owner: str, number: int, send_by: float) -> Attempt:
+    """The attempt that carries out `send`."""
+    wish = send.wish
+    if wish is None:
+        return Attempt(verb=Verb.CLEAR, owner=owner, number=number, send_by=send_by)
+    return Attempt(
+        verb=Verb.SET,
+        owner=owner,
+        number=number,
+        send_by=send_by,
+        wish=wish.name,
+        pair=wish.pair,
+        lease=wish.lease,
+    )
+
+
+def usable(attempt: Attempt | None, send: Send, now: Now) -> bool:
+    """Whether the committed attempt is the one that `send` wants, and may still leave."""
+    if attempt is None or attempt.owner != now.owner or now.at > attempt.send_by:
+        return False
+    wish: Wish | None = send.wish
+    if wish is None:
+        return attempt.verb is Verb.CLEAR
+    asked = (attempt.verb, attempt.wish, attempt.pair, attempt.lease)
+    return asked == (Verb.SET, wish.name, wish.pair, wish.lease)
+
+
+def withdraw(row: Session, now: Now) -> Plan:
+    """Close an attempt of ours that never left, and see what comes next."""
+    if row.attempt is not None and row.attempt.owner == now.owner:
+        row = change.withdraw(row, now.at, now.owner)
+    return conclude(row, now)
+
+
+def judged(row: Session, attempt: Attempt, verdict: Verdict, now: Now) -> Plan:
+    """Apply a verdict and see what comes next."""
+    return conclude(change.advance(row, attempt, verdict, now.owner, now.terms), now, verdict)
+
+
+def give_up(
+    row: Session,
+    now: Now,
+    kind: Kind,
+    reason: str,
+    verdict: Verdict | None = None,
+    again_at: float | None = None,
+) -> Plan:
+    """Leave a clear for later: the row stays, its sweeps are told, it is tried again by and by.
+
+    Whatever can be finished, or is wanted after all, is not given up.
+    """
+    return given_up(withdraw(row, now), now, kind, reason, verdict, again_at)
+
+
+def given_up(
+    plan: Plan,
+    now: Now,
+    kind: Kind,
+    reason: str,
+    verdict: Verdict | None = None,
+    again_at: float | None = None,
+) -> Plan:
+    """The same for a plan that would go on with a clear, or wait before one."""
+    if plan.delete or wants_set(plan.action) or isinstance(plan.action, Rest):
+        return plan
+    row = _in_a_sweep(plan.row, now)
+    told = change.outcomes(row, kind, now.at, now.owner, verdict, reason)
+    at = now.at + now.retry if again_at is None else again_at
+    return Plan(row, Rest(at), plan.outcomes + told)
+
+
+def wants_set(action: Action) -> bool:
+    """Whether a hold is to be shown."""
+    return isinstance(action, Send) and action.verb is Verb.SET
+
+
+def take_over(row: Session, now: Now, dead: frozenset[str] = frozenset()) -> Plan:
+    """Close another process's attempt if that process is dead or its time is long over."""
+    attempt = row.attempt
+    if attempt is not None and attempt.owner != now.owner:
+        over = now.at >= attempt.send_by + now.terms.timeout + now.terms.margin
+        if over or attempt.owner in dead:
+            row = change.abandon(row, now.at, now.owner, now.terms)
+    return conclude(row, now)
+
+
+def refuse(row: Session, now: Now, verdict: Verdict, reason: str) -> tuple[Plan, str]:
+    """No request can be made, for good: new holds are dropped, clears fail.
+
+    Return the plan with the name of the hold that it drops. A session that is shown keeps its
+    holds: its renewal is tried again by and by.
+    """
+    plan = withdraw(row, now)
+    action = plan.action
+    if plan.delete or not isinstance(action, Send):
+        return plan, ""
+    if action.wish is None:
+        return give_up(row, now, Kind.FAILED, reason, verdict), ""
+    if plan.row.pair is not None and plan.row.pair == action.wish.pair:
+        return plan._replace(action=Rest(now.at + now.retry)), ""
+    name = action.wish.name
+    dropped = change.release(plan.row, now.at, now.owner, names=frozenset({name}))
+    rest = conclude(dropped, now, verdict, reason)
+    return rest._replace(outcomes=plan.outcomes + rest.outcomes), name
+
+
+def _in_a_sweep(row: Session, now: Now) -> Session:
+    if row.sweeps:
+        return row
+    return change.release(row, now.at, now.owner, sweep_id=new_sweep_id())

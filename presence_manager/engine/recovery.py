@@ -1,0 +1,71 @@
+"""What is done about orphans and about sessions that nobody sees to any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import structlog
+
+from presence_manager.core.key import Key
+from presence_manager.core.outcome import Report
+from presence_manager.core.session import Session
+from presence_manager.engine.sweep import Sweep, Sweeper, release_dead
+from presence_manager.errors import LedgerError
+from presence_manager.ports import Clock, Ledger, Scope
+
+log = structlog.get_logger()
+
+CHUNK = 1_000
+"""Rows read from the ledger, and committed, at a time."""
+
+
+async def pages(ledger: Ledger, scope: Scope) -> AsyncIterator[list[Session]]:
+    """All rows of the scope, a chunk at a time."""
+    after: Key | None = None
+    while rows := await ledger.page(scope, after, CHUNK):
+        after = rows[-1].key
+        yield rows
+
+
+class Recovery:
+    """Clears what dead processes left: once at the start, then whenever another one dies."""
+
+    def __init__(
+        self, sweeper: Sweeper, *, ledger: Ledger, clock: Clock, origin: str, app: str
+    ) -> None:
+        self._sweeper = sweeper
+        self._ledger = ledger
+        self._clock = clock
+        self._origin = origin
+        self._app = app
+
+    async def once(self, *, deadline: float | None = None) -> Report:
+        """Clear all orphans, and what was left failed or unfinished; `deadline` in seconds.
+
+        Raises LedgerError.
+        """
+        now = self._clock.now()
+        sweep = Sweep(started=now)
+        if deadline is not None:
+            sweep.deadline = now + deadline
+        alive = await self._ledger.alive()
+        scope = Scope(origin=self._origin, app=self._app, orphans_of=alive)
+        report = await self._sweeper.run(sweep, pages(self._ledger, scope), release_dead(alive))
+        if report.total:
+            log.info("recovery.done", sweep=sweep.id, counts=report.counts)
+        return report
+
+    async def watch(self, every: float) -> None:
+        """Recover whenever another process has died; looks every `every` seconds."""
+        known = await self._ledger.alive()
+        while True:
+            await asyncio.sleep(every)
+            try:
+                alive = await self._ledger.alive()
+                if known - alive:
+                    log.info("recovery.owner_died", owners=len(known - alive))
+                    await self.once()
+                known = alive
+            except LedgerError as error:
+                log.error("ledger.failed", error=str(error))

@@ -1,0 +1,215 @@
+"""One request of a lane: commit what is to be sent, send it, commit what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from presence_manager.core.decide import Send
+from presence_manager.core.key import Key
+from presence_manager.core.outcome import Kind
+from presence_manager.core.session import Attempt, Session
+from presence_manager.core.verdict import Judgement, Verb, Verdict
+from presence_manager.engine.commit import Planner, Work
+from presence_manager.engine.entry import Entry
+from presence_manager.engine.plan import (
+    Now,
+    Plan,
+    begin,
+    given_up,
+    judged,
+    refuse,
+    usable,
+    wants_set,
+)
+from presence_manager.errors import SignInRefused
+
+if TYPE_CHECKING:
+    from presence_manager.engine.lane import Lane
+
+log = structlog.get_logger()
+
+SEND_WITHIN = 30.0
+"""Seconds within which an attempt leaves after its commit; later it is committed anew."""
+SIGN_IN_PAUSE = 5.0
+"""Seconds for which a refused sign-in is taken as the answer to all that comes."""
+GRACE = 0.5
+"""Seconds beyond its time limit after which a request is cut off from outside."""
+
+
+class Request:
+    """Up to twenty sessions that leave together. It never repeats itself: the lane does."""
+
+    def __init__(self, lane: Lane, entries: list[Entry]) -> None:
+        self._lane = lane
+        self._entries = entries
+
+    async def run(self) -> None:
+        """Carry it out, whatever happens on the way."""
+        lane = self._lane
+        ready = await self._still(await self._begun())
+        lane.gate.stay(len(self._entries) - len(ready))
+        if not ready:
+            return
+        asks = [(entry.key, _attempt(entry)) for entry in ready]
+        try:
+            verdicts = await self._sent(ready, asks)
+        except SignInRefused as error:
+            lane.gate.stay(len(ready))
+            await self._sign_in_refused(ready, error)
+            return
+        self._count(verdicts)
+        now = lane.moment()
+        work: list[Work] = []
+        for entry, (_, attempt), verdict in zip(ready, asks, verdicts, strict=True):
+            meant = entry.note(attempt, verdict, now.at, lane.how.policy)
+            work.append((entry, partial(self._judged, entry, attempt, meant, now)))
+        await lane.apply(work)
+
+    async def _begun(self) -> list[Entry]:
+        """Return the sessions whose attempt is committed and may leave now."""
+        lane = self._lane
+        now = lane.moment()
+        ready: list[Entry] = []
+        fresh: list[Work] = []
+        for entry in self._entries:
+            action = now.decide(entry.row)
+            if isinstance(action, Send) and usable(entry.row.attempt, action, now):
+                ready.append(entry)
+            else:
+                send_by = now.at + SEND_WITHIN
+                planner: Planner = partial(begin, now=now, number=lane.number(), send_by=send_by)
+                fresh.append((entry, planner))
+        if fresh:
+            others: list[tuple[Entry, Plan]] = []
+            for entry, plan in await lane.committed(fresh):
+                if self._may_leave(entry, plan):
+                    ready.append(entry)
+                else:
+                    others.append((entry, plan))
+            lane.deliver(others)
+        return ready
+
+    async def _still(self, begun: list[Entry]) -> list[Entry]:
+        """Return those that may leave after the commit, however long it took."""
+        lane = self._lane
+        now = lane.moment()
+        if lane.stopping:
+            await lane.apply([(entry, lane.surrender(entry, now)) for entry in begun])
+            return []
+        late = [entry for entry in begun if now.at > _attempt(entry).send_by]
+        lane.deliver([(entry, Plan(entry.row, Send(_attempt(entry).verb))) for entry in late])
+        return [entry for entry in begun if entry not in late] if late else begun
+
+    def _may_leave(self, entry: Entry, plan: Plan) -> bool:
+        """Whether the plan opened an attempt of ours, and nobody has changed the row since."""
+        attempt = entry.row.attempt
+        return (
+            isinstance(plan.action, Send)
+            and not plan.delete
+            and attempt is not None
+            and attempt.owner == plan.row.owner
+        )
+
+    async def _sent(self, ready: list[Entry], asks: list[tuple[Key, Attempt]]) -> Sequence[Verdict]:
+        lane = self._lane
+        sent_at = lane.clock.now()
+        limit = self._time_limit(ready, sent_at)
+        try:
+            async with asyncio.timeout(limit + GRACE) as scope:
+                for entry in ready:
+                    entry.scope = scope
+                return await lane.graph.send(lane.id, asks, limit)
+        except TimeoutError:
+            cut = Verdict(
+                judgement=Judgement.LOST,
+                sent_at=sent_at,
+                at=lane.clock.now(),
+                code="cutOff",
+                message="no answer within the time there was",
+            )
+            return [cut] * len(asks)
+        finally:
+            for entry in ready:
+                entry.scope = None
+
+    def _time_limit(self, ready: list[Entry], now: float) -> float:
+        """Seconds the request may take: half of what is left to the nearest deadline."""
+        ahead = [entry.deadline - now for entry in ready if entry.deadline > now]
+        limit = self._lane.how.terms.timeout
+        return min(limit, max(1.0, min(ahead) / 2)) if ahead else limit
+
+    def _count(self, verdicts: Sequence[Verdict]) -> None:
+        """Tell the gate what became of the request."""
+        lane = self._lane
+        gate = lane.gate
+        now = lane.clock.now()
+        unsent = sum(v.judgement is Judgement.LATER and v.status is None for v in verdicts)
+        gate.stay(unsent)
+        gate.answered(now, len(verdicts) - unsent)
+        refused = [v for v in verdicts if v.judgement is Judgement.THROTTLED]
+        if refused:
+            asked = [v.retry_after for v in refused if v.retry_after is not None]
+            gate.refuse(now, refused[0].sent_at, max(asked, default=None), len(refused))
+            lane.examine_all()
+            log.warning(
+                "lane.throttled",
+                tenant=lane.id.tenant,
+                refused=len(refused),
+                closed_for=round(gate.closed_until - now, 3),
+            )
+        elif any(v.status is not None for v in verdicts):
+            gate.accept()
+        if any(v.code == "batchUnavailable" for v in verdicts):
+            lane.batching = False
+            log.warning("lane.batching_off", tenant=lane.id.tenant)
+
+    def _judged(
+        self, entry: Entry, attempt: Attempt, verdict: Verdict, now: Now, row: Session
+    ) -> Plan:
+        """Apply the verdict; a clear that should not be tried again now is left for later."""
+        plan = judged(row, attempt, verdict, now)
+        if plan.delete or wants_set(plan.action):
+            return plan
+        clearing = attempt.verb is Verb.CLEAR
+        if clearing and verdict.judgement is Judgement.DENIED:
+            return given_up(plan, now, Kind.FAILED, "denied", verdict)
+        if clearing and entry.spent:
+            return given_up(plan, now, Kind.UNFINISHED, "attempts", verdict)
+        at = max(entry.not_before, self._lane.gate.closed_until)
+        if self._lane.stopping or now.at >= entry.deadline or entry.deadline < at:
+            again_at = max(now.at + 1.0, at)
+            return given_up(plan, now, Kind.UNFINISHED, "deadline", verdict, again_at)
+        return plan
+
+    async def _sign_in_refused(self, ready: list[Entry], error: SignInRefused) -> None:
+        """No token, for good: what is queued is refused as well, without a request."""
+        lane = self._lane
+        at = lane.clock.now()
+        verdict = Verdict(
+            judgement=Judgement.DENIED,
+            sent_at=at,
+            at=at,
+            code=error.code or "signInRefused",
+            message=str(error),
+        )
+        log.error("lane.sign_in_refused", tenant=lane.id.tenant, error=str(error))
+
+        def refusal(entry: Entry, row: Session) -> Plan:
+            plan, dropped = refuse(row, lane.moment(), verdict, "sign_in")
+            entry.verdict = verdict
+            if dropped:
+                entry.drop(dropped, verdict)
+            return plan
+
+        lane.shut(refusal, SIGN_IN_PAUSE)
+        await lane.apply([(entry, partial(refusal, entry)) for entry in ready])
+
+
+def _attempt(entry: Entry) -> Attempt:
+    assert entry.row.attempt is not None
+    return entry.row.attempt

@@ -1,0 +1,138 @@
+"""What a caller gets for a hold, and what it may ask for in bulk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from presence_manager.core.outcome import Outcome
+from presence_manager.core.pair import Pair
+from presence_manager.errors import HoldTimeout, PresenceError
+
+State = Literal["pending", "shown", "ended"]
+Ended = Literal["", "released", "refused", "withdrawn", "expired", "cleared"]
+
+
+class Hold:
+    """One hold: the user is shown so until `release`.
+
+    `state` is "pending" until Graph has said 200, then "shown", then "ended"; `ended` says why:
+    "released", "refused" by Graph, "withdrawn" before it was shown, "expired" (until=, ttl= or
+    hold.max_age), or "cleared" by somebody who cleared the user whoever holds it.
+    """
+
+    __slots__ = (
+        "_outcome",
+        "_release",
+        "done",
+        "ended",
+        "failure",
+        "key",
+        "pair",
+        "state",
+        "tenant",
+        "until",
+        "user",
+    )
+
+    def __init__(
+        self,
+        tenant: str,
+        user: str,
+        key: str,
+        pair: Pair,
+        until: float,
+        release: Callable[[Hold], asyncio.Future[Outcome]],
+    ) -> None:
+        self.tenant = tenant
+        self.user = user
+        self.key = key
+        self.pair = pair
+        self.until = until
+        self.state: State = "pending"
+        self.ended: Ended = ""
+        self.failure: PresenceError | None = None
+        self.done: asyncio.Future[None] | None = None
+        self._release = release
+        self._outcome: asyncio.Future[Outcome] | None = None
+
+    def __repr__(self) -> str:
+        why = f" ({self.ended})" if self.ended else ""
+        return f"<Hold {self.pair} of {self.user}, {self.state}{why}>"
+
+    async def shown(self) -> Hold:
+        """Wait until Graph has said 200, however long that takes.
+
+        Raises HoldRefused when Graph denies it, HoldTimeout when it ended before it was shown.
+        Cancelling this wait does not withdraw the hold.
+        """
+        if self.done is not None:
+            await asyncio.wait({self.done})
+        if self.failure is not None:
+            raise self.failure
+        return self
+
+    async def release(self) -> Outcome:
+        """End the hold, and clear the session if nobody else holds it.
+
+        The intent is committed even if the caller is cancelled. Waits for Graph for up to
+        `release.timeout` seconds; what is left then goes on in the background. Releasing
+        twice is harmless and returns the same outcome. Raises LedgerError when the ledger
+        cannot be told, and Closed; never for what Graph answers.
+        """
+        if self._outcome is None or (
+            self._outcome.done() and not self._outcome.cancelled() and self._outcome.exception()
+        ):
+            self._outcome = self._release(self)
+        return await asyncio.shield(self._outcome)
+
+    def pending(self) -> None:
+        """The hold is committed; `done` will tell when it is shown, or has ended."""
+        if self.done is None:
+            self.done = asyncio.get_running_loop().create_future()
+
+    def become_shown(self) -> None:
+        """Graph said 200."""
+        self.state = "shown"
+        self._tell()
+
+    def end(self, why: Ended, error: PresenceError | None = None) -> None:
+        """The hold has ended; the first reason stays."""
+        if self.state == "ended":
+            return
+        if self.state == "pending" and error is None:
+            error = HoldTimeout(f"the hold of user {self.user} was {why} before it was shown")
+        self.state, self.ended = "ended", why
+        self.failure = error
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.done is not None and not self.done.done():
+            self.done.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequest:
+    """The arguments of `PresenceManager.hold`, for `hold_many`."""
+
+    user: str
+    availability: str
+    activity: str | None = None
+    tenant: str | None = None
+    lease: float | None = None
+    key: str | None = None
+    until: datetime | float | None = None
+    ttl: float | None = None
+    timeout: float | None = None
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HoldFailed:
+    """A hold of `hold_many` that could not be had, and the error that `hold` would raise."""
+
+    request: HoldRequest
+    error: PresenceError

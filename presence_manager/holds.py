@@ -1,0 +1,265 @@
+"""The holds that callers of this process have, from the request to their end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from math import inf, isfinite
+from typing import NamedTuple
+from uuid import uuid4
+
+import structlog
+
+from presence_manager.core.key import Key
+from presence_manager.core.outcome import Outcome
+from presence_manager.core.pair import checked_lease, pair_of
+from presence_manager.core.session import Known, Session, Wish
+from presence_manager.core.verdict import Verdict
+from presence_manager.engine.placing import Placing
+from presence_manager.errors import HoldRefused, HoldTimeout, InvalidHold, PresenceError
+from presence_manager.hold import Ended, Hold, HoldFailed, HoldRequest
+from presence_manager.ports import Clock
+from presence_manager.settings import HoldSettings
+
+log = structlog.get_logger()
+
+
+class _Asked(NamedTuple):
+    request: HoldRequest
+    key: Key
+    wish: Wish
+    hold: Hold
+    timeout: float
+
+
+class Holds:
+    """Places holds, waits for them, and tells their handles what became of them.
+
+    `find` makes the key of a user and tenant, `release` ends the hold of a name in the ledger,
+    `withdraw` does so in the background.
+    """
+
+    def __init__(
+        self,
+        placing: Placing,
+        defaults: HoldSettings,
+        clock: Clock,
+        owner: str,
+        *,
+        find: Callable[[str, str | None], Key],
+        release: Callable[[Hold], asyncio.Future[Outcome]],
+    ) -> None:
+        self._placing = placing
+        self._defaults = defaults
+        self._clock = clock
+        self._owner = owner
+        self._find = find
+        self._release = release
+        self._handles: dict[Key, tuple[Hold, ...]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._handles.values()))
+
+    async def place(self, requests: Iterable[HoldRequest]) -> list[Hold | HoldFailed]:
+        """Hold; return a Hold or a HoldFailed for each request, in order.
+
+        On cancellation all of them are withdrawn, durably, in the background.
+        """
+        results: list[Hold | HoldFailed] = []
+        asked: dict[int, _Asked] = {}
+        for request in requests:
+            try:
+                one = self._ask(request)
+            except InvalidHold as error:
+                results.append(HoldFailed(request, error))
+            else:
+                asked[len(results)] = one
+                results.append(one.hold)
+        placing = asyncio.create_task(self._commit(list(asked.values())))
+        self._tasks.add(placing)
+        placing.add_done_callback(self._tasks.discard)
+        try:
+            await asyncio.shield(placing)
+            await self._wait(list(asked.values()))
+        except asyncio.CancelledError:
+            undo = asyncio.create_task(self._undo(placing, list(asked.values())))
+            self._tasks.add(undo)
+            undo.add_done_callback(self._tasks.discard)
+            raise
+        except PresenceError as error:  # the ledger: Graph was not asked
+            for position, one in asked.items():
+                self._withdraw(one.hold)
+                results[position] = HoldFailed(one.request, error)
+            return results
+        for position, one in asked.items():
+            failure = one.hold.failure if one.request.wait else None
+            if failure is not None:
+                results[position] = HoldFailed(one.request, failure)
+        return results
+
+    def named(self, key: Key, name: str) -> Hold | None:
+        """The live handle of that name, if a caller of this process has one."""
+        return next((h for h in self._handles.get(key, ()) if h.key == name), None)
+
+    def rested(self, row: Session) -> None:
+        """A session came to rest: its handles learn what it is now."""
+        handles = self._handles.get(row.key)
+        if handles is None:
+            return
+        now = self._clock.now()
+        for hold in handles:
+            if row.wish(hold.key) is None:
+                if hold.until <= now:
+                    log.info("hold.expired", user=hold.user, tenant=hold.tenant, hold=hold.key)
+                    self._end(hold, "expired")
+                else:
+                    self._end(hold, "cleared")
+            elif hold.state == "pending" and row.known is Known.SHOWN:
+                hold.become_shown()
+
+    def refused(self, key: Key, name: str, verdict: Verdict) -> None:
+        """Graph, or the sign-in, refused a hold for good."""
+        hold = self.named(key, name)
+        if hold is not None:
+            log.warning(
+                "hold.refused",
+                user=hold.user,
+                tenant=hold.tenant,
+                status=verdict.status,
+                code=verdict.code,
+            )
+            self._end(hold, "refused", _refusal(hold, verdict))
+
+    def close(self) -> None:
+        """Every hold has ended: the manager is closed."""
+        for hold in [hold for handles in self._handles.values() for hold in handles]:
+            self._end(hold, "cleared")
+
+    def _ask(self, request: HoldRequest) -> _Asked:
+        """Check a request whole, before anything is written or sent."""
+        key = self._find(request.user, request.tenant)
+        defaults = self._defaults
+        now = self._clock.now()
+        try:
+            pair = pair_of(request.availability, request.activity)
+            lease = checked_lease(defaults.lease if request.lease is None else request.lease)
+            until = now + defaults.max_age
+            if request.until is not None:
+                until = min(until, instant(request.until))
+            if request.ttl is not None:
+                if not (isfinite(request.ttl) and request.ttl > 0):
+                    raise ValueError(f"ttl is in seconds, more than 0, not {request.ttl}")
+                until = min(until, now + request.ttl)
+            if until <= now:
+                raise ValueError("until= lies in the past: the hold would end before it began")
+            timeout = defaults.timeout if request.timeout is None else request.timeout
+            if not timeout > 0:
+                raise ValueError(f"timeout is in seconds, more than 0, not {timeout}")
+            name = request.key if request.key is not None else uuid4().hex
+            if not 0 < len(name) <= 200:
+                raise ValueError("key= is 1 to 200 characters long")
+        except (TypeError, ValueError) as error:
+            raise InvalidHold(f"user {key.user}: {error}") from None
+        wish = Wish(name=name, owner=self._owner, pair=pair, lease=lease, made_at=now, until=until)
+        hold = Hold(key.lane.tenant, key.user, name, pair, until, self._release)
+        return _Asked(request, key, wish, hold, timeout)
+
+    async def _commit(self, asked: list[_Asked]) -> None:
+        for one in asked:
+            self._adopt(one.key, one.hold)
+        await self._placing.place([(one.key, one.wish) for one in asked])
+
+    def _adopt(self, key: Key, hold: Hold) -> None:
+        before = self.named(key, hold.key)
+        others = tuple(h for h in self._handles.get(key, ()) if h is not before)
+        if before is not None:  # the same hold, put again: both handles are one
+            before.ended, before.state = "withdrawn", "ended"
+        self._handles[key] = (*others, hold)
+        hold.pending()
+
+    async def _wait(self, asked: list[_Asked]) -> None:
+        """Wait until all are shown or refused, or their time is over."""
+        waiting = [one for one in asked if one.request.wait]
+        started = self._clock.now()
+        for timeout in sorted({one.timeout for one in waiting}):
+            futures = [
+                one.hold.done
+                for one in waiting
+                if one.timeout == timeout and one.hold.done is not None
+            ]
+            left = started + timeout - self._clock.now()
+            if futures:
+                await asyncio.wait(futures, timeout=max(0.0, left))
+        for one in waiting:
+            if one.hold.state == "pending":
+                self._time_out(one)
+
+    def _time_out(self, one: _Asked) -> None:
+        hold = one.hold
+        text = (
+            f"user {hold.user} was not shown as {hold.pair} within {one.timeout:g} s; the hold is "
+            "withdrawn and the session is cleared in the background if a request has left"
+        )
+        self._withdraw(hold, HoldTimeout(text))
+
+    def _withdraw(self, hold: Hold, error: PresenceError | None = None) -> None:
+        self._release(hold).add_done_callback(_seen)
+        self._end(hold, "withdrawn", error)
+
+    async def _undo(self, placing: asyncio.Task[None], asked: list[_Asked]) -> None:
+        await asyncio.wait({placing})
+        if not placing.cancelled() and placing.exception() is None:
+            for one in asked:
+                self._withdraw(one.hold)
+
+    def released(self, hold: Hold) -> None:
+        """The hold's end is committed."""
+        self._end(hold, "released")
+
+    def _end(self, hold: Hold, why: Ended, error: PresenceError | None = None) -> None:
+        hold.end(why, error)
+        key = self._find(hold.user, hold.tenant)
+        left = tuple(h for h in self._handles.get(key, ()) if h is not hold)
+        if left:
+            self._handles[key] = left
+        else:
+            self._handles.pop(key, None)
+
+
+def instant(at: datetime | float) -> float:
+    """Seconds since the epoch; raise ValueError for a naive datetime, or for nonsense."""
+    if isinstance(at, datetime):
+        if at.tzinfo is None:
+            raise ValueError("a datetime needs its time zone, for example datetime.now(UTC)")
+        return at.timestamp()
+    if not -inf < float(at) < inf:
+        raise ValueError(f"{at} is not an instant in seconds since the epoch")
+    return float(at)
+
+
+def _refusal(hold: Hold, verdict: Verdict) -> HoldRefused:
+    if verdict.status is None:
+        text = f"user {hold.user} cannot be shown as {hold.pair}: {verdict.message}"
+    else:
+        text = (
+            f"Graph refused to show user {hold.user} as {hold.pair}: {verdict.status} "
+            f"{verdict.code}: {verdict.message} (request-id {verdict.request_id or 'none'})"
+        )
+    if verdict.status == 404:
+        text += "; is the user id right, and the user licensed for Teams?"
+    elif verdict.status in (401, 403):
+        text += "; has the application the permission Presence.ReadWrite.All, with consent?"
+    return HoldRefused(
+        text + "; the hold is withdrawn",
+        status=verdict.status,
+        code=verdict.code,
+        message=verdict.message,
+        request_id=verdict.request_id,
+    )
+
+
+def _seen(done: asyncio.Future[Outcome]) -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        log.error("release.failed", error=str(error))

@@ -1,0 +1,166 @@
+"""Owners by OS file lock: alive is whose file is locked, and the kernel lets go at death.
+
+`lock_descriptor` rather than filelock's FileLock: the descriptor is ours then, so that it can be
+closed in a forked child, and no soft lock, which outlives its process, ever takes its place.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote, unquote
+from weakref import WeakSet
+
+from filelock import lock_descriptor
+
+from presence_manager.errors import LedgerError
+
+_SUFFIX = ".lock"
+_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_FORK_PATIENCE = 5.0  # seconds a fork waits for a lock file that is being looked at
+
+_looking = threading.Lock()
+"""Held while descriptors come and go: a fork in between would give the child a share in a lock."""
+
+
+class OwnerLocks:
+    """The lock files of a ledger, `<ledger>.owners/<owner>.lock`.
+
+    Its methods block and raise OSError. They are called within a write transaction of the ledger,
+    which no two processes are in at the same time: whoever looks at a file locks it for a moment,
+    and would be taken for its owner by another that looks.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[str, int] = {}
+        _all.add(self)
+
+    def enter(self, owner: str) -> None:
+        """Lock the owner's file; LedgerError if another process of that name is alive."""
+        with _looking:
+            if owner in self._held:
+                return
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            descriptor = self._locked(self._file(owner))
+            if descriptor is None:
+                raise LedgerError(
+                    f"another running process is named {owner} in {self._folder}: nothing was "
+                    "saved. Give each process a name of its own."
+                )
+            self._held[owner] = descriptor
+
+    def leave(self, owner: str) -> None:
+        """Remove the owner's file and lock; harmless if it never entered here."""
+        with _looking:
+            descriptor = self._held.pop(owner, None)
+            if descriptor is not None:
+                _remove(self._file(owner), descriptor)
+
+    def leave_all(self) -> None:
+        """Let every owner that entered here leave."""
+        for owner in list(self._held):
+            with suppress(OSError):
+                self.leave(owner)
+
+    def alive(self) -> frozenset[str]:
+        """Return all owners whose file is locked; the files of the dead are removed."""
+        living = set(self._held)
+        try:
+            names = os.listdir(self._folder)  # noqa: PTH208 - names are all that is wanted
+        except FileNotFoundError:
+            return frozenset(living)
+        for name in names:
+            owner = unquote(name.removesuffix(_SUFFIX))
+            if name.endswith(_SUFFIX) and owner not in living and self._is_locked(name):
+                living.add(owner)
+        return frozenset(living)
+
+    def drop_inherited(self) -> None:
+        """In a forked child: close the parent's descriptors, or the locks would outlive it."""
+        for descriptor in self._held.values():
+            with suppress(OSError):
+                os.close(descriptor)
+        self._held.clear()
+
+    def _file(self, owner: str) -> Path:
+        return self._folder / (quote(owner, safe="") + _SUFFIX)
+
+    def _is_locked(self, name: str) -> bool:
+        path = self._folder / name
+        with _looking:
+            try:
+                descriptor = os.open(path, _FLAGS)
+            except FileNotFoundError:
+                return False
+            try:
+                free = lock_descriptor(descriptor, blocking=False)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if free:
+                _remove(path, descriptor)
+            else:
+                os.close(descriptor)
+            return not free
+
+    @staticmethod
+    def _locked(path: Path) -> int | None:
+        while True:
+            descriptor = os.open(path, _FLAGS | os.O_CREAT, 0o600)
+            try:
+                mine = lock_descriptor(descriptor, blocking=False)
+                if mine and _is_at(path, descriptor):
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+            if not mine:
+                return None
+            # The file was removed between opening and locking it: that lock guards no name.
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: Path, descriptor: int) -> None:
+    """Remove the file while its lock is held, and let go of it."""
+    try:
+        with suppress(OSError):  # Windows removes no open file: a dead one's file may stay there
+            path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+_all: WeakSet[OwnerLocks] = WeakSet()
+_fork_waits: list[bool] = []
+
+
+def _before_fork() -> None:
+    _fork_waits.append(_looking.acquire(timeout=_FORK_PATIENCE))
+
+
+def _after_fork() -> None:
+    if _fork_waits.pop():
+        _looking.release()
+
+
+def _after_fork_in_child() -> None:
+    _after_fork()
+    for locks in list(_all):
+        locks.drop_inherited()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork,
+        after_in_child=_after_fork_in_child,
+    )

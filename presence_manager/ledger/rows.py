@@ -1,0 +1,170 @@
+"""Records to columns and back. Decoding is quick: what is shared is looked up, not made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from presence_manager.core.key import Key, LaneId
+from presence_manager.core.outcome import Kind, Outcome
+from presence_manager.core.pair import PAIRS, Pair
+from presence_manager.core.session import Attempt, Known, Session, Wish
+from presence_manager.core.verdict import Verb
+
+Columns = tuple[Any, ...]
+
+_KNOWN = {known.value: known for known in Known}
+_VERB = {verb.value: verb for verb in Verb}
+_KIND = {kind.value: kind for kind in Kind}
+_FINAL = {kind: int(kind.final) for kind in Kind}
+_PAIR: dict[str | None, Pair | None] = {None: None, **{str(pair): pair for pair in PAIRS}}
+_PAIR_TEXT: dict[Pair | None, str | None] = {pair: text for text, pair in _PAIR.items()}
+_NO_ATTEMPT = (None,) * 7
+
+
+def session_columns(row: Session, lane: int) -> Columns:
+    """Return the row as the queries `insert` and `update` take it."""
+    attempt = row.attempt
+    opened: Columns = _NO_ATTEMPT
+    if attempt is not None:
+        opened = (
+            attempt.verb._value_,
+            attempt.owner,
+            attempt.number,
+            attempt.send_by,
+            attempt.wish,
+            _pair_text(attempt.pair),
+            attempt.lease,
+        )
+    return (
+        row.version,
+        row.owner,
+        row.clock,
+        row.known._value_,
+        _pair_text(row.pair),
+        row.due,
+        row.may_live_until,
+        *opened,
+        row.sets_settle,
+        row.clears_settle,
+        row.doubt,
+        None if row.answer is None else row.answer._value_,
+        row.attempts,
+        "\n".join(row.sweeps),
+        len(row.wishes),
+        lane,
+        row.key.user,
+    )
+
+
+def session(key: Key, columns: Sequence[Any], wishes: tuple[Wish, ...]) -> Session:
+    """Return the row from the columns of the query `get`."""
+    verb, owner, number, send_by, wish, pair, lease = columns[7:14]
+    attempt = None
+    if verb is not None:
+        attempt = Attempt(
+            verb=_VERB[verb],
+            owner=owner,
+            number=number,
+            send_by=send_by,
+            wish=wish,
+            pair=_pair(pair),
+            lease=lease,
+        )
+    answer, sweeps = columns[17], columns[19]
+    return Session(
+        key=key,
+        version=columns[0],
+        owner=columns[1],
+        clock=columns[2],
+        wishes=wishes,
+        known=_KNOWN[columns[3]],
+        pair=_pair(columns[4]),
+        due=columns[5],
+        may_live_until=columns[6],
+        attempt=attempt,
+        sets_settle=columns[14],
+        clears_settle=columns[15],
+        doubt=columns[16] != 0,
+        answer=None if answer is None else _KIND[answer],
+        attempts=columns[18],
+        sweeps=tuple(sweeps.split("\n")) if sweeps else (),
+    )
+
+
+def hold_columns(row: Session, lane: int) -> list[Columns]:
+    """Return the holds of the row as the query `add_hold` takes them."""
+    user = row.key.user
+    return [
+        (lane, user, n, w.name, w.owner, _pair_text(w.pair), w.lease, w.made_at, w.until)
+        for n, w in enumerate(row.wishes)
+    ]
+
+
+def wishes_of(rows: Sequence[Columns]) -> tuple[Wish, ...]:
+    """Return the holds from the rows of the query `holds`."""
+    return tuple(
+        Wish(name=name, owner=owner, pair=_pair(pair), lease=lease, made_at=made_at, until=until)
+        for name, owner, pair, lease, made_at, until in rows
+    )
+
+
+def outcome_columns(outcome: Outcome, lane: int) -> Columns:
+    """Return the outcome as the query `add_outcome` takes it.
+
+    Its texts come from outside: what is not Unicode in them is replaced, never refused.
+    """
+    kind = outcome.kind
+    return (
+        outcome.sweep_id,
+        lane,
+        outcome.key.user,
+        kind._value_,
+        _FINAL[kind],
+        outcome.at,
+        outcome.attempts,
+        outcome.status,
+        _unicode(outcome.code),
+        _unicode(outcome.message),
+        _unicode(outcome.request_id),
+        outcome.owner,
+        _unicode(outcome.reason),
+    )
+
+
+def outcome(columns: Columns) -> tuple[int, Outcome]:
+    """Return the position and the outcome from a row of the query `outcomes`."""
+    position, sweep, origin, app, tenant, user, kind, *rest = columns
+    at, attempts, status, code, message, request_id, owner, reason = rest
+    return position, Outcome(
+        key=Key(LaneId(origin, app, tenant), user),
+        kind=_KIND[kind],
+        sweep_id=sweep,
+        at=at,
+        attempts=attempts,
+        status=status,
+        code=code,
+        message=message,
+        request_id=request_id,
+        owner=owner,
+        reason=reason,
+    )
+
+
+def _pair_text(pair: Pair | None) -> str | None:
+    try:
+        return _PAIR_TEXT[pair]
+    except KeyError:
+        return str(pair)
+
+
+def _pair(text: str | None) -> Pair | None:
+    try:
+        return _PAIR[text]
+    except KeyError:
+        availability, _, activity = str(text).partition("/")
+        return Pair(availability, activity)
+
+
+def _unicode(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -1,0 +1,146 @@
+"""A ledger in a SQLite file: durable, shared by the processes of one machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from presence_manager.core.key import Key, LaneId
+from presence_manager.core.outcome import Outcome
+from presence_manager.core.session import Session, Step
+from presence_manager.errors import LedgerError
+from presence_manager.ledger import store
+from presence_manager.ledger.checks import check_owner, check_scope, check_steps, not_open
+from presence_manager.ledger.database import Database
+from presence_manager.ledger.owners import OwnerLocks
+from presence_manager.ledger.place import file_warnings, place_warnings
+from presence_manager.ledger.writer import ThreadWriter, Writer
+from presence_manager.ports import Budget, Query, Scope
+
+T = TypeVar("T")
+
+_FORGET_AT_ONCE = 5000  # outcomes deleted in one transaction, so that others get in between
+
+
+class SqliteLedger:
+    """A ledger in the file at `path`, made if there is none.
+
+    `busy_timeout` is how many seconds a call waits for another process that is writing. `writer`
+    runs the work: a daemon thread, or, with `InlineWriter()`, the caller itself. The owners that
+    entered leave when it is closed. Carried over a fork it raises LedgerError: open another one.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], busy_timeout: float = 5.0, writer: Writer | None = None
+    ) -> None:
+        self._path = Path(path).absolute()
+        self._busy_timeout = busy_timeout
+        self._writer: Writer = writer or ThreadWriter()
+        self._process: int | None = None
+        self._owners: OwnerLocks | None = None
+        self._warnings: list[str] = []
+
+    def __repr__(self) -> str:
+        state = "closed" if self._process is None else "open"
+        return f"<SqliteLedger {self._path}, {state}>"
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    async def open(self) -> None:
+        """Open the file, or make it; LedgerUnusable for what is no sound ledger of ours."""
+        if self._process == os.getpid():
+            return
+        await self._writer.start(self._opened)
+        self._process = os.getpid()
+
+    async def close(self) -> None:
+        """Finish what was asked, within the writer's patience, and close the file."""
+        if self._process != os.getpid():  # not open, or carried over a fork: not ours to close
+            return
+        self._process = None
+        assert self._owners is not None
+        await self._writer.stop(self._owners.leave_all)
+
+    def warnings(self) -> list[str]:
+        """Return what was noticed of the file's place and rights when it was opened."""
+        return list(self._warnings)
+
+    async def get(self, keys: Sequence[Key]) -> list[Session]:
+        """Return the rows of these keys, blank ones where there is none."""
+        return await self._run(lambda db: store.get(db, keys), writes=False)
+
+    async def put(self, steps: Sequence[Step]) -> Mapping[int, Session]:
+        """Apply the steps whose row has the expected version; return the rows of the others."""
+        check_steps(steps)
+        return await self._run(lambda db: store.put(db, steps), writes=True)
+
+    async def page(self, scope: Scope, after: Key | None, limit: int) -> list[Session]:
+        """Return up to `limit` rows of the scope, by (tenant, user), after `after`."""
+        check_scope(scope)
+        return await self._run(lambda db: store.page(db, scope, after, limit), writes=False)
+
+    async def foreign(self, origin: str, app: str) -> int:
+        """Return how many rows belong to other origins or applications."""
+        return await self._run(lambda db: store.foreign(db, origin, app), writes=False)
+
+    async def enter(self, owner: str) -> None:
+        """Lock this owner's file; LedgerError if another process of that name is alive."""
+        check_owner(owner)
+        await self._run(lambda _: self._locks().enter(owner), writes=True)
+
+    async def leave(self, owner: str) -> None:
+        """Unlock and remove this owner's file; harmless if it never entered here."""
+        await self._run(lambda _: self._locks().leave(owner), writes=True)
+
+    async def alive(self) -> frozenset[str]:
+        """Return the owners whose process has their file locked."""
+        return await self._run(lambda _: self._locks().alive(), writes=True)
+
+    async def budget(self, lane: LaneId) -> Budget:
+        """Return what was last saved for the lane, or the defaults."""
+        return await self._run(lambda db: store.budget(db, lane), writes=False)
+
+    async def save_budget(self, lane: LaneId, budget: Budget) -> None:
+        """Replace what is known of the lane."""
+        await self._run(lambda db: store.save_budget(db, lane, budget), writes=True)
+
+    async def outcomes(self, query: Query, after: int, limit: int) -> list[tuple[int, Outcome]]:
+        """Return up to `limit` matching outcomes after the position `after`, with positions."""
+        return await self._run(lambda db: store.outcomes(db, query, after, limit), writes=False)
+
+    async def forget(self, before: float) -> int:
+        """Delete the outcomes of before `before` (seconds since the epoch); return how many."""
+        total = 0
+        while True:
+            deleted = await self._run(
+                lambda db: store.forget(db, before, _FORGET_AT_ONCE), writes=True
+            )
+            total += deleted
+            if deleted < _FORGET_AT_ONCE:
+                return total
+
+    def _opened(self) -> Database:
+        database = Database(self._path, self._busy_timeout)
+        real = database.path
+        self._owners = OwnerLocks(real.with_name(real.name + ".owners"))
+        self._warnings = [*place_warnings(real), *file_warnings(real)]
+        return database
+
+    def _locks(self) -> OwnerLocks:
+        assert self._owners is not None
+        return self._owners
+
+    async def _run(self, work: Callable[[Database], T], *, writes: bool) -> T:
+        if self._process is None:
+            raise not_open(str(self._path))
+        if self._process != os.getpid():
+            raise LedgerError(
+                f"the ledger {self._path} was opened by another process and carried over a fork: "
+                "nothing was read or saved. Open one in this process."
+            )
+        return await self._writer.run(work, writes=writes)

@@ -1,0 +1,162 @@
+"""The work itself, inside a transaction: sessions, budgets and outcomes in SQLite's tables."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from presence_manager.core.key import Key, LaneId
+from presence_manager.core.outcome import Outcome
+from presence_manager.core.session import Session, Step, Wish
+from presence_manager.ledger import rows
+from presence_manager.ledger.database import SQL, Database
+from presence_manager.ports import Budget, Query, Scope
+
+
+def get(db: Database, keys: Sequence[Key]) -> list[Session]:
+    """Return the rows of these keys, blank ones where there is none."""
+    return [_row(db, key) for key in keys]
+
+
+def put(db: Database, steps: Sequence[Step]) -> dict[int, Session]:
+    """Apply the steps that win; return the rows in the way of the others, by index.
+
+    All steps are taken for winners first, which costs no look at any row. If the counts then
+    do not add up, all is undone, and the winners are sorted out by looking.
+    """
+    if _apply(db, steps):
+        return {}
+    db.undo()
+    lost: dict[int, Session] = {}
+    won: list[Step] = []
+    for index, step in enumerate(steps):
+        row = _row(db, step.row.key)
+        if row.version == step.expected:
+            won.append(step)
+        else:
+            lost[index] = row
+    if not _apply(db, won):
+        raise sqlite3.DatabaseError("a row cannot be found again: the file is damaged")
+    return lost
+
+
+def page(db: Database, scope: Scope, after: Key | None, limit: int) -> list[Session]:
+    """Return up to `limit` rows of the scope, by (tenant, user), after `after`."""
+    query = "page"
+    values: dict[str, Any] = {
+        "origin": scope.origin,
+        "app": scope.app,
+        "tenant": scope.tenant,
+        "after_tenant": "" if after is None else after.lane.tenant,
+        "after_user": "" if after is None else after.user,
+        "limit": max(limit, 0),
+    }
+    if scope.owner is not None:
+        query, values["owner"] = "page_of_owner", scope.owner
+    elif scope.orphans_of is not None:
+        query, values["alive"] = "page_of_orphans", json.dumps(sorted(scope.orphans_of))
+    lanes: dict[int, LaneId] = {}
+    found = []
+    for number, tenant, user, *columns in db.connection.execute(SQL[query], values).fetchall():
+        lane = lanes.get(number)
+        if lane is None:
+            lane = lanes[number] = LaneId(scope.origin, scope.app, tenant)
+        found.append(_session(db, Key(lane, user), number, columns))
+    return found
+
+
+def foreign(db: Database, origin: str, app: str) -> int:
+    """Return how many rows belong to other origins or applications."""
+    return int(db.connection.execute(SQL["foreign"], (origin, app)).fetchone()[0])
+
+
+def budget(db: Database, lane: LaneId) -> Budget:
+    """Return what was last saved for the lane, or the defaults."""
+    number = db.find_lane(lane)
+    if number is None:
+        return Budget()
+    return Budget(*db.connection.execute(SQL["budget"], (number,)).fetchone())
+
+
+def save_budget(db: Database, lane: LaneId, budget: Budget) -> None:
+    """Replace what is known of the lane."""
+    db.connection.execute(SQL["save_budget"], (*budget, db.lane(lane)))
+
+
+def outcomes(db: Database, query: Query, after: int, limit: int) -> list[tuple[int, Outcome]]:
+    """Return up to `limit` matching outcomes after the position `after`."""
+    name = "outcomes" if query.sweep_id is None else "outcomes_of_sweep"
+    values = {
+        "origin": query.origin,
+        "app": query.app,
+        "sweep": query.sweep_id,
+        "kind": None if query.kind is None else query.kind.value,
+        "tenant": query.tenant,
+        "user": query.user,
+        "since": query.since,
+        "after": after,
+        "limit": max(limit, 0),
+    }
+    return [rows.outcome(columns) for columns in db.connection.execute(SQL[name], values)]
+
+
+def forget(db: Database, before: float, limit: int) -> int:
+    """Delete up to `limit` outcomes of before `before`; return how many."""
+    return db.connection.execute(SQL["forget"], (before, limit)).rowcount
+
+
+def _row(db: Database, key: Key) -> Session:
+    lane = db.find_lane(key.lane)
+    if lane is None:
+        return Session(key=key)
+    columns = db.connection.execute(SQL["get"], (lane, key.user)).fetchone()
+    if columns is None:
+        return Session(key=key)
+    return _session(db, key, lane, columns)
+
+
+def _session(db: Database, key: Key, lane: int, columns: Sequence[Any]) -> Session:
+    wishes: tuple[Wish, ...] = ()
+    if columns[-1]:
+        wishes = rows.wishes_of(db.connection.execute(SQL["holds"], (lane, key.user)).fetchall())
+    return rows.session(key, columns, wishes)
+
+
+def _apply(db: Database, steps: Sequence[Step]) -> bool:
+    """Write all steps, many rows in one statement; whether each found the row it expects."""
+    inserts: list[rows.Columns] = []
+    updates: list[rows.Columns] = []
+    deletes: list[rows.Columns] = []
+    ended: list[rows.Columns] = []
+    holds: list[rows.Columns] = []
+    results: list[rows.Columns] = []
+    for expected, row, produced, delete, wishes in steps:
+        lane = db.lane(row.key.lane)
+        if delete:
+            if expected:
+                deletes.append((lane, row.key.user, expected))
+            elif _row(db, row.key).version:
+                return False
+        elif expected:
+            updates.append((*rows.session_columns(row, lane), expected))
+        else:
+            inserts.append(rows.session_columns(row, lane))
+        if expected and (wishes or (delete and row.wishes)):
+            ended.append((lane, row.key.user))
+        if wishes and not delete:
+            holds += rows.hold_columns(row, lane)
+        results += [rows.outcome_columns(o, db.lane(o.key.lane)) for o in produced]
+    return (
+        _changed(db, "insert", inserts) == len(inserts)
+        and _changed(db, "update", updates) == len(updates)
+        and _changed(db, "delete", deletes) == len(deletes)
+        and _changed(db, "end_holds", ended) >= 0
+        and _changed(db, "add_hold", holds) == len(holds)
+        and _changed(db, "add_outcome", results) >= 0
+    )
+
+
+def _changed(db: Database, query: str, values: list[rows.Columns]) -> int:
+    return db.connection.executemany(SQL[query], values).rowcount if values else 0

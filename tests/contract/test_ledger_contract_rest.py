@@ -1,0 +1,196 @@
+"""The clauses of `ports.Owners`, `Budgets`, `Outcomes` and `Ledger`, on every ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from presence_manager.core.key import Key, LaneId
+from presence_manager.core.outcome import Kind, Outcome
+from presence_manager.core.session import Session, Step
+from presence_manager.errors import LedgerError
+from presence_manager.ports import Budget, Ledger, Query, Scope
+
+ORIGIN, APP = "https://graph.microsoft.com", "app-1"
+LANE = LaneId(ORIGIN, APP, "tenant-1")
+ALL = Query(origin=ORIGIN, app=APP)
+
+
+async def write(ledger: Ledger, *outcomes: Outcome) -> None:
+    """Write outcomes one after the other, each with a row that ends."""
+    for outcome in outcomes:
+        await ledger.put([Step(0, Session(key=outcome.key, version=1), (outcome,), delete=True)])
+
+
+def outcome(user: str, at: float = 0.0, lane: LaneId = LANE, **fields: object) -> Outcome:
+    fields = {"kind": Kind.CLEARED, "sweep_id": "sweep-1", **fields}
+    return Outcome(key=Key(lane, user), at=at, **fields)  # type: ignore[arg-type]
+
+
+async def test_owners_1_who_enters_is_alive(ledger: Ledger) -> None:
+    assert await ledger.alive() == frozenset()
+    await ledger.enter("one")
+    await ledger.enter("two/../ä b")
+    await ledger.enter("one")
+    assert await ledger.alive() == {"one", "two/../ä b"}
+
+
+async def test_owners_1_an_owner_has_a_name(ledger: Ledger) -> None:
+    with pytest.raises(ValueError, match="name"):
+        await ledger.enter("")
+
+
+async def test_owners_2_and_3_until_it_leaves(ledger: Ledger) -> None:
+    await ledger.enter("one")
+    await ledger.enter("two")
+    await ledger.leave("one")
+    assert await ledger.alive() == {"two"}
+    await ledger.enter("one")
+    assert await ledger.alive() == {"one", "two"}
+
+
+async def test_owners_3_a_closed_ledger_has_no_owners(ledger: Ledger) -> None:
+    await ledger.enter("one")
+    await ledger.close()
+    await ledger.open()
+    assert await ledger.alive() == frozenset()
+
+
+async def test_owners_4_leave_of_an_unknown_owner_is_harmless(ledger: Ledger) -> None:
+    await ledger.leave("nobody")
+    await ledger.enter("one")
+    await ledger.leave("one")
+    await ledger.leave("one")
+    assert await ledger.alive() == frozenset()
+
+
+async def test_budgets_1_and_2_what_was_last_saved(ledger: Ledger) -> None:
+    other = LANE._replace(tenant="tenant-2")
+    assert await ledger.budget(LANE) == Budget(0, 0.0)
+    await ledger.save_budget(LANE, Budget(1500, 12.5))
+    await ledger.save_budget(LANE, Budget(10_000, 99.25))
+    assert await ledger.budget(LANE) == Budget(10_000, 99.25)
+    assert await ledger.budget(other) == Budget()
+    await ledger.close()
+    await ledger.open()
+    assert await ledger.budget(LANE) == Budget(10_000, 99.25)
+
+
+async def test_outcomes_1_in_the_order_of_writing_after_a_position(ledger: Ledger) -> None:
+    full = outcome(
+        "b",
+        at=1760000000.5,
+        kind=Kind.UNFINISHED,
+        attempts=3,
+        status=503,
+        code="Busy",
+        message="später, 'bitte'",
+        request_id="id",
+        owner="me",
+        reason="deadline",
+    )
+    await write(ledger, full, outcome("a"), outcome("c"))
+    found = await ledger.outcomes(ALL, 0, 9)
+    assert [o for _, o in found] == [full, outcome("a"), outcome("c")]
+    places = [place for place, _ in found]
+    assert places == sorted(set(places))
+    assert places[0] > 0
+    assert await ledger.outcomes(ALL, 0, 2) == found[:2]
+    assert await ledger.outcomes(ALL, places[0], 1) == found[1:2]
+    assert await ledger.outcomes(ALL, places[1] - 1, 9) == found[1:]
+    assert await ledger.outcomes(ALL, places[2], 9) == []
+    assert await ledger.outcomes(ALL, 0, 0) == []
+
+
+async def test_outcomes_1_a_replaced_one_keeps_its_position(ledger: Ledger) -> None:
+    await write(ledger, outcome("a", kind=Kind.FAILED), outcome("b"))
+    before = await ledger.outcomes(ALL, 0, 9)
+    await write(ledger, outcome("a", at=3.0))
+    after = await ledger.outcomes(ALL, 0, 9)
+    assert [place for place, _ in after] == [place for place, _ in before]
+    assert [o.kind for _, o in after] == [Kind.CLEARED, Kind.CLEARED]
+
+
+@pytest.mark.parametrize(
+    ("narrow", "users"),
+    [
+        ({}, "a b c d"),
+        ({"sweep_id": "sweep-1"}, "a b d"),
+        ({"sweep_id": "sweep-2"}, "c"),
+        ({"sweep_id": "none"}, ""),
+        ({"kind": Kind.FAILED}, "b"),
+        ({"sweep_id": "sweep-1", "kind": Kind.CLEARED}, "a d"),
+        ({"tenant": "tenant-2"}, "d"),
+        ({"user": "a"}, "a"),
+        ({"since": 20.0}, "b c d"),
+        ({"since": 20.1}, "c d"),
+        ({"sweep_id": "sweep-1", "since": 20.1}, "d"),
+        ({"sweep_id": "sweep-1", "user": "b", "tenant": "tenant-1"}, "b"),
+        ({"app": "app-2"}, "x"),
+        ({"origin": "https://else"}, "y"),
+    ],
+)
+async def test_outcomes_1_a_query_narrows(
+    ledger: Ledger, narrow: dict[str, object], users: str
+) -> None:
+    await write(
+        ledger,
+        outcome("a", 10.0),
+        outcome("b", 20.0, kind=Kind.FAILED),
+        outcome("c", 30.0, sweep_id="sweep-2"),
+        outcome("d", 40.0, LANE._replace(tenant="tenant-2")),
+        outcome("x", 50.0, LANE._replace(app="app-2")),
+        outcome("y", 50.0, LANE._replace(origin="https://else")),
+    )
+    query = Query(**{"origin": ORIGIN, "app": APP, **narrow})  # type: ignore[arg-type]
+    assert " ".join(o.user for _, o in await ledger.outcomes(query, 0, 9)) == users
+
+
+async def test_outcomes_2_forget_deletes_the_older_ones(ledger: Ledger) -> None:
+    await write(ledger, outcome("a", 10.0), outcome("b", 30.0), outcome("c", 20.0))
+    last = (await ledger.outcomes(ALL, 0, 9))[-1][0]
+    assert await ledger.forget(10.0) == 0
+    assert await ledger.forget(20.0) == 1
+    assert [o.user for _, o in await ledger.outcomes(ALL, 0, 9)] == ["b", "c"]
+    assert await ledger.forget(1e9) == 2
+    await write(ledger, outcome("a", 40.0))
+    ((place, _),) = await ledger.outcomes(ALL, 0, 9)
+    assert place > last, "a reader that goes on from a position would miss it"
+
+
+USES: list[Callable[[Ledger], Awaitable[object]]] = [
+    lambda ledger: ledger.get([]),
+    lambda ledger: ledger.put([]),
+    lambda ledger: ledger.page(Scope(origin=ORIGIN, app=APP), None, 1),
+    lambda ledger: ledger.foreign(ORIGIN, APP),
+    lambda ledger: ledger.enter("one"),
+    lambda ledger: ledger.leave("one"),
+    lambda ledger: ledger.alive(),
+    lambda ledger: ledger.budget(LANE),
+    lambda ledger: ledger.save_budget(LANE, Budget()),
+    lambda ledger: ledger.outcomes(ALL, 0, 1),
+    lambda ledger: ledger.forget(0.0),
+]
+
+
+async def test_ledger_2_nothing_works_before_open_or_after_close(closed_ledger: Ledger) -> None:
+    for again in (False, True):
+        for use in USES:
+            with pytest.raises(LedgerError, match="not open"):
+                await use(closed_ledger)
+        if not again:
+            await closed_ledger.open()
+            await closed_ledger.open()
+            await closed_ledger.close()
+            await closed_ledger.close()
+
+
+async def test_ledger_2_close_is_harmless_when_not_open(closed_ledger: Ledger) -> None:
+    await closed_ledger.close()
+    assert "closed" in repr(closed_ledger)
+
+
+async def test_ledger_warnings_are_sentences(ledger: Ledger) -> None:
+    assert all(len(warning) > 40 for warning in ledger.warnings())
+    assert "open" in repr(ledger)

@@ -1,0 +1,1 @@
+"""Graph, as it is asked and as it answers."""
