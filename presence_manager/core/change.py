@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
+from math import inf, nextafter
 from zlib import crc32
 
 from presence_manager.core.key import Key
@@ -20,13 +20,19 @@ def hold(row: Session, wish: Wish, now: float, owner: str) -> Session:
     return row.evolve(now, owner, wishes=(*kept, wish))
 
 
-def track(row: Session, wish: Wish, now: float, owner: str, live_until: float) -> Session:
-    """Remember a session that other code has set; `live_until` is when Graph will end it."""
+def track(
+    row: Session, wish: Wish, now: float, owner: str, live_until: float, terms: Terms
+) -> Session:
+    """Remember a session that other code has set; `live_until` is when Graph will end it.
+
+    The answer to what is under way already does not speak of it: it settles only now.
+    """
     held = hold(row, wish, now, owner)
     return replace(
         held,
         known=after(row.known, Event.FOUND),
-        may_live_until=max(row.may_live_until, live_until),
+        sets_settle=max(row.sets_settle, nextafter(now, inf)),
+        may_live_until=_live_until(row, live_until, now, owner, terms),
         clock=owner,
     )
 
@@ -59,13 +65,14 @@ def begin(row: Session, attempt: Attempt, now: float, terms: Terms) -> Session:
     """Open the attempt; from its commit until its end the session may change on Graph."""
     if attempt.verb is Verb.CLEAR:
         return row.evolve(now, attempt.owner, attempt=attempt)
-    live_until = attempt.send_by + terms.timeout + attempt.lease + terms.margin
-    if row.known is not Known.ABSENT:
-        live_until = max(live_until, row.may_live_until)
-        if row.clock != attempt.owner:  # stamped by a clock that may have been slow
-            live_until = max(live_until, now + LONGEST_LEASE + terms.margin)
+    given_up = attempt.send_by + terms.timeout
+    live_until = given_up + terms.settle + attempt.lease + terms.margin
     return row.evolve(
-        now, attempt.owner, attempt=attempt, may_live_until=live_until, clock=attempt.owner
+        now,
+        attempt.owner,
+        attempt=attempt,
+        may_live_until=_live_until(row, live_until, now, attempt.owner, terms),
+        clock=attempt.owner,
     )
 
 
@@ -93,9 +100,11 @@ def advance(row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms:
     )
     if not ours:
         return _late(row, attempt, verdict, owner, terms)
-    row = replace(row, attempt=None, attempts=row.attempts + 1)
+    row = replace(row, attempt=None)
     if attempt.verb is Verb.SET:
         return _after_set(row, attempt, verdict, owner, terms)
+    if verdict.judgement is not Judgement.LATER:  # that one did not leave
+        row = replace(row, attempts=row.attempts + 1)
     return _after_clear(row, verdict, owner, terms)
 
 
@@ -152,12 +161,16 @@ def _after_set(
     now = verdict.at
     if event is Event.SET_DONE:
         assert attempt.pair is not None
-        due = renewal_due(row.key, attempt.pair, attempt.lease, verdict.sent_at)
         live_until = now + attempt.lease + terms.margin
+        wish = row.wish(attempt.wish)
+        if wish is not None and not wish.owner and verdict.sent_at + attempt.lease >= wish.until:
+            due = inf  # one set lasts until it ends, and nobody may be there to renew it
+        else:
+            due = renewal_due(row.key, attempt.pair, attempt.lease, verdict.sent_at)
         settles = max(row.sets_settle, row.clears_settle)
         if settles > verdict.sent_at:  # an older request may still undo this one: set it once more
             due = min(due, settles)
-            live_until = max(live_until, row.may_live_until)
+            live_until = _live_until(row, live_until, now, attempt.owner, terms)
         return row.evolve(
             now,
             owner,
@@ -165,15 +178,17 @@ def _after_set(
             pair=attempt.pair,
             due=due,
             may_live_until=live_until,
+            clock=attempt.owner,
             doubt=row.doubt and row.clears_settle > verdict.sent_at,
             answer=None,
             attempts=0,
         )
     if event is Event.SET_LOST:
-        return row.evolve(now, owner, known=known, sets_settle=now + terms.settle, answer=None)
+        settles = max(row.sets_settle, now + terms.settle)
+        return row.evolve(now, owner, known=known, sets_settle=settles, answer=None)
     wishes = row.wishes
     if verdict.judgement in (Judgement.GONE, Judgement.DENIED):
-        wishes = tuple(w for w in wishes if w.name != attempt.wish)
+        wishes = tuple(w for w in wishes if (w.name, w.pair) != (attempt.wish, attempt.pair))
     return row.evolve(now, owner, known=known, wishes=wishes)
 
 
@@ -181,14 +196,15 @@ def _after_clear(row: Session, verdict: Verdict, owner: str, terms: Terms) -> Se
     event = event_of(Verb.CLEAR, verdict.judgement)
     now = verdict.at
     if event is Event.CLEAR_DONE:
+        done = verdict.judgement is Judgement.DONE
         answer = row.answer
-        if verdict.judgement is Judgement.DONE:
+        if done:
             answer = Kind.CLEARED
-        elif answer is None:
+        elif answer is not Kind.CLEARED:
             answer = Kind.GONE_AFTER_RETRY if row.doubt else Kind.ALREADY_GONE
-        if verdict.sent_at < row.sets_settle:
+        if verdict.sent_at < row.sets_settle:  # the 200 may explain a later 404, too
             known = after(row.known, Event.CLEAR_UNSETTLED)
-            return row.evolve(now, owner, known=known, answer=answer)
+            return row.evolve(now, owner, known=known, answer=answer, doubt=row.doubt or done)
         known = after(row.known, event)
         return row.evolve(
             now,
@@ -201,7 +217,8 @@ def _after_clear(row: Session, verdict: Verdict, owner: str, terms: Terms) -> Se
         )
     known = after(row.known, event)
     if event is Event.CLEAR_LOST:
-        return row.evolve(now, owner, known=known, doubt=True, clears_settle=now + terms.settle)
+        settles = max(row.clears_settle, now + terms.settle)
+        return row.evolve(now, owner, known=known, doubt=True, clears_settle=settles)
     return row.evolve(now, owner, known=known)
 
 
@@ -210,23 +227,33 @@ def _late(row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms: T
     applied = verdict.judgement in (Judgement.DONE, Judgement.LOST)
     if not applied:
         return row
+    settles = now + terms.settle
     if attempt.verb is Verb.SET:
-        live_until = max(row.may_live_until, now + attempt.lease + terms.margin)
-        known = after(row.known, Event.SET_LOST)
+        live_until = settles + attempt.lease + terms.margin
         return row.evolve(
             now,
             owner,
-            known=known,
-            sets_settle=max(row.sets_settle, now + terms.settle),
-            may_live_until=live_until,
+            known=after(row.known, Event.SET_LOST),
+            sets_settle=max(row.sets_settle, settles),
+            may_live_until=_live_until(row, live_until, now, owner, terms),
             clock=owner,
+            answer=None,
         )
-    if row.known is Known.ABSENT:
+    if not row.version:
         return row
     return row.evolve(
         now,
         owner,
         known=after(row.known, Event.CLEAR_LOST),
         doubt=True,
-        clears_settle=max(row.clears_settle, now + terms.settle),
+        clears_settle=max(row.clears_settle, settles),
     )
+
+
+def _live_until(row: Session, until: float, now: float, clock: str, terms: Terms) -> float:
+    """The later of `until` and what the row says; another clock's word may be too early."""
+    if row.known is Known.ABSENT and row.attempt is None:
+        return until
+    if row.clock != clock:
+        until = max(until, now + LONGEST_LEASE + terms.margin)
+    return max(until, row.may_live_until)

@@ -58,7 +58,7 @@ def decide(
     if wish is not None:
         if row.sweeps:
             return Finish(row.answer or Kind.SUPERSEDED, gone=False)
-        if wish.pair is None or _is_shown(row, wish, now):
+        if wish.pair is None or _is_shown(row, wish, now, terms):
             return Rest(next_look(row, now))
         return Send(Verb.SET, wish)
     if row.known is Known.ABSENT:
@@ -84,16 +84,15 @@ def lapsed(row: Session, terms: Terms, certain: float | None) -> bool:
 
 def next_look(row: Session, now: float) -> float:
     """When a session at rest wants a look: its renewal, or the end of a hold."""
-    at = row.due if row.known is Known.SHOWN else inf
+    at = row.due if row.known is Known.SHOWN and now < row.due else inf
     for wish in row.wishes:
         if wish.live(now):
             at = min(at, wish.until)
     return at
 
 
-def _is_shown(row: Session, wish: Wish, now: float) -> bool:
-    if row.known is not Known.SHOWN or row.pair != wish.pair:
+def _is_shown(row: Session, wish: Wish, now: float, terms: Terms) -> bool:
+    """Whether the wanted pair is shown, and will be renewed or last until the hold ends."""
+    if row.known is not Known.SHOWN or row.pair != wish.pair or now >= row.due:
         return False
-    if not wish.owner:  # nobody will renew it: one set must last until it ends
-        return row.may_live_until >= wish.until or row.due > wish.until
-    return now < row.due
+    return row.due < inf or row.may_live_until - terms.margin >= wish.until

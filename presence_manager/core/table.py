@@ -35,6 +35,7 @@ TRANSITIONS: dict[tuple[Known, Event], Known] = {
     (_A, Event.SET_DONE): _S,
     (_A, Event.SET_LOST): _U,
     (_A, Event.SET_REFUSED): _A,
+    (_A, Event.CLEAR_LOST): _A,
     (_A, Event.FOUND): _U,
     (_S, Event.SET_DONE): _S,
     (_S, Event.SET_LOST): _U,
@@ -77,3 +78,21 @@ def after(known: Known, event: Event) -> Known:
         return TRANSITIONS[known, event]
     except KeyError:
         raise IllegalTransition(f"{event} cannot happen to a session that is {known}") from None
+
+
+def diagram() -> str:
+    """Draw the table as a Mermaid state diagram: one arrow for each change of state.
+
+    Events that leave a state as it is are listed in it.
+    """
+    arrows: dict[tuple[Known, Known], list[Event]] = {}
+    for (known, event), then in TRANSITIONS.items():
+        arrows.setdefault((known, then), []).append(event)
+    lines = ["stateDiagram-v2", f"    [*] --> {Known.ABSENT}"]
+    for (known, then), events in arrows.items():
+        names = ", ".join(event.replace(",", ":") for event in events)
+        if known is then:
+            lines.append(f"    note right of {known}: stays on {names}")
+        else:
+            lines.append(f"    {known} --> {then}: {names}")
+    return "\n".join(lines)

@@ -8,10 +8,11 @@ independently of the code that talks to it, and what Graph would refuse is refus
         ...  # talk to emulator.graph_url, look at emulator.sessions() and emulator.journal
 """
 
-from .emulator import DEFAULT_APP, DEFAULT_SECRET, DEFAULT_TENANT, Emulator, run
+from .emulator import DEFAULT_APP, DEFAULT_SECRET, DEFAULT_TENANT, Emulator
 from .faults import Fault
 from .journal import Entry
 from .rules import Session
+from .serve import run
 
 __all__ = [
     "DEFAULT_APP",

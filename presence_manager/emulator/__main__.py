@@ -6,7 +6,8 @@ import argparse
 import asyncio
 from contextlib import suppress
 
-from .emulator import Emulator, run
+from .emulator import Emulator
+from .serve import run
 
 
 def main() -> None:

@@ -118,7 +118,11 @@ class GraphApp:
         path = request.raw_path
         version, rest = path[:5], path[5:]
         if version not in _VERSIONS or not rest.startswith("/"):
-            return refusal(400, "Invalid version: " + path.split("/")[1]), (), None
+            return (
+                refusal(400, "Invalid version: " + path.removeprefix("/").partition("/")[0]),
+                (),
+                None,
+            )
         body = _json(request, raw)
         if rest.partition("?")[0] in _BATCH:
             if request.method != "POST":

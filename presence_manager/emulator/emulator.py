@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -169,7 +169,7 @@ class Emulator(World):
         path = request.raw_path
         if path.startswith(PREFIX):
             return await self._control.handle(request)
-        if request.secure and self._sign_in.serves(request.path):
+        if request.secure and self._sign_in.serves(path):
             return await self._sign_in.handle(request)
         return await self._app.handle(request)
 
@@ -231,7 +231,7 @@ class Emulator(World):
         self._sign_in.add(app_id, secret=secret, certificate_pem=certificate_pem, tenants=tenants)
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that make a presence-manager talk to this emulator."""
+        """Return the variables that point a presence-manager here, as the default application."""
         return {
             "PRESENCE_GRAPH__BASE_URL": self.graph_url,
             "PRESENCE_GRAPH__AUTHORITY": self.authority_url,
@@ -252,16 +252,3 @@ class Emulator(World):
             f"# export PRESENCE_ACCESS_TOKEN={token}",
         ]
         return "\n".join(lines)
-
-
-async def run(
-    *,
-    ready: Callable[[Emulator], None] | None = None,
-    stop: Awaitable[object],
-    **options: Any,
-) -> None:
-    """Serve until ``stop`` is done; ``options`` are `Emulator`'s. Signals are the caller's."""
-    async with Emulator(**options) as emulator:
-        if ready is not None:
-            ready(emulator)
-        await stop

@@ -97,12 +97,13 @@ class SignIn:
         """Answer one request to the authority."""
         self.requests += 1
         raw = await request.read()
-        tenant = request.path.split("/")[1].lower()
+        path = request.raw_path
+        tenant = path.split("/")[1].lower()
         fault: Fault | None = None
         try:
             if guid(tenant) is None or (self._tenants is not None and tenant not in self._tenants):
                 raise SignInError(400, "invalid_request", 90002, f"Tenant '{tenant}' not found.")
-            if request.path.endswith(_DISCOVERY):
+            if path.endswith(_DISCOVERY):
                 status, document = 200, self._configuration(tenant)
             else:
                 fault = self._faults.pick("token", tenant) if self._faults else None

@@ -53,7 +53,7 @@ class Placing:
         row = Session(key=key)
         while True:
             now = self._now()
-            new = change.track(row, wish, now.at, now.owner, live_until)
+            new = change.track(row, wish, now.at, now.owner, live_until, now.terms)
             lost = await self._ledger.put([step(row, new)])
             if not lost:
                 self._lanes[key.lane].submit(new, Rank.RENEWAL)

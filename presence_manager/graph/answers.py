@@ -151,8 +151,7 @@ def wait_of(headers: Mapping[str, str], answer: Answer) -> float | None:
     text = headers.get("retry-after")
     if text is None:
         return None
-    date = date_of(answer.headers)
-    return retry_after(text, answer.at if date is None else date)
+    return retry_after(text, answer.headers.get("date", ""), answer.at)
 
 
 def request_id_of(headers: Mapping[str, str]) -> str:

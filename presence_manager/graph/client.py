@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from typing import Final
 
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import ClientSession, ClientTimeout
 from yarl import URL
 
 from presence_manager.core.key import Key, LaneId
@@ -28,9 +26,9 @@ from presence_manager.graph.bodies import read
 from presence_manager.graph.connections import (
     Departure,
     NotSent,
-    connector,
     departing,
     proxy_for,
+    session,
     tls_context,
 )
 from presence_manager.graph.failures import TIMEOUT, told, unsent
@@ -121,9 +119,9 @@ class GraphClient:
     async def close(self) -> None:
         """Close all connections; what is still in flight is lost."""
         self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        opened, self._session = self._session, None
+        if opened is not None:
+            await opened.close()
 
     async def _attempt(
         self, lane: LaneId, parts: list[wire.Part], send_by: float, seconds: float
@@ -180,7 +178,7 @@ class GraphClient:
             departure.answer = Answer(response.status, headers, b"", departure.sent_at, at)
             body = await read(response, SINGLE_BODY_MAX if single else BATCH_BODY_MAX)
         secret = token.secret.encode()
-        if secret in body:  # an echo must not reach a log by way of a message
+        if len(secret) >= _SECRET_MIN and secret in body:  # an echo must not reach a log
             body = body.replace(secret, b"[token]")
         answer = departure.answer._replace(body=body, at=self._clock.now())
         return judge(answer) if single else judge_batch(answer, len(parts))
@@ -198,18 +196,7 @@ class GraphClient:
     def _open(self) -> ClientSession:
         if self._closed:  # while the token was waited for
             raise NotSent("closed", _CLOSED)
-        self._session = ClientSession(
-            connector=connector(self._tls),
-            cookie_jar=DummyCookieJar(),
-            headers={
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "Content-Type": "application/json",
-                "User-Agent": user_agent(),
-            },
-            auto_decompress=False,
-            trust_env=False,
-        )
+        self._session = session(self._tls)
         return self._session
 
     def _lost(self, error: Exception, departure: Departure, count: int) -> Verdict:
@@ -229,15 +216,8 @@ class GraphClient:
         )
 
 
-@cache
-def user_agent() -> str:
-    """Return presence-manager and its version."""
-    try:
-        return f"presence-manager/{version('presence-manager')}"
-    except PackageNotFoundError:
-        return "presence-manager"
-
-
+_SECRET_MIN: Final = 12
+"""Bytes of a token that is one; a shorter word, in tests, may be a word of the answer's too."""
 _CLOSED: Final = "the client is closed: nothing was sent"
 _TOO_LATE: Final = "the attempt could not leave by its send_by: nothing was sent"
 

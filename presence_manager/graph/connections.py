@@ -6,33 +6,30 @@ What is decided here:
 - A proxy is taken from HTTPS_PROXY or ALL_PROXY and NO_PROXY, once. aiohttp's own `trust_env` would
   read the environment and netrc in a thread for every request, and refuse the Authorization header
   for a host that netrc knows. This machine itself is never reached through a proxy.
-- Names are looked up in daemon threads, so that a resolver that hangs cannot hold up the end of the
-  process: the threads of asyncio's executor are waited for.
+- Connections are kept for a short while only, and no cookie is.
 """
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import ssl
-import threading
 from base64 import b64encode
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
-from aiohttp import ClientRequest, ClientTimeout, TCPConnector
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp import ClientRequest, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
 from presence_manager.errors import SettingsError
 from presence_manager.graph.answers import Answer
+from presence_manager.graph.resolver import Resolver
 
 KEEP_ALIVE: Final = 15.0
 """Seconds an idle connection is kept: well below what servers and load balancers allow."""
@@ -93,55 +90,6 @@ class Connector(TCPConnector):
         return connection
 
 
-class Resolver(AbstractResolver):
-    """Looks names up in daemon threads."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return the addresses of a host; raise OSError where there are none."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Any]] = loop.create_future()
-
-        def tell(found: list[Any], error: OSError | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(found)
-            else:
-                future.set_exception(error)
-
-        def look() -> None:
-            found: list[Any] = []
-            error = None
-            try:
-                found = socket.getaddrinfo(
-                    host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG
-                )
-            except (OSError, UnicodeError) as problem:
-                error = problem if isinstance(problem, OSError) else OSError(None, str(problem))
-            with suppress(RuntimeError):  # the loop may have ended meanwhile
-                loop.call_soon_threadsafe(tell, found, error)
-
-        threading.Thread(target=look, name="presence-manager-dns", daemon=True).start()
-        return [
-            ResolveResult(
-                hostname=host,
-                host=socket.getnameinfo(address, socket.NI_NUMERICHOST)[0]
-                if len(address) > 2 and address[3]
-                else address[0],
-                port=port,
-                family=found_family,
-                proto=proto,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for found_family, _, proto, _, address in await future
-        ]
-
-    async def close(self) -> None:
-        """Nothing to let go of: a thread that still looks ends by itself."""
-
-
 class Proxy(NamedTuple):
     """A proxy's address without its password, and the header that carries it."""
 
@@ -196,13 +144,32 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext | None:
     return context
 
 
-def connector(tls: ssl.SSLContext | None) -> Connector:
-    """Return the pool of connections; how many are open at a time is the lanes' business."""
-    return Connector(
-        ssl=tls if tls is not None else True,
-        resolver=Resolver(),
-        limit=0,
-        keepalive_timeout=KEEP_ALIVE,
-        ttl_dns_cache=60,
-        timeout_ceil_threshold=float("inf"),
+def session(tls: ssl.SSLContext | None) -> ClientSession:
+    """Return a session in the running loop; how many connections it has is the lanes' business."""
+    return ClientSession(
+        connector=Connector(
+            ssl=tls if tls is not None else True,
+            resolver=Resolver(),
+            limit=0,
+            keepalive_timeout=KEEP_ALIVE,
+            ttl_dns_cache=60,
+        ),
+        cookie_jar=DummyCookieJar(),
+        headers={
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "User-Agent": user_agent(),
+        },
+        auto_decompress=False,
+        trust_env=False,
     )
+
+
+@cache
+def user_agent() -> str:
+    """Return presence-manager and its version."""
+    try:
+        return f"presence-manager/{version('presence-manager')}"
+    except PackageNotFoundError:
+        return "presence-manager"

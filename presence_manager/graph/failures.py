@@ -71,8 +71,10 @@ def told(error: Exception) -> tuple[str, str]:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, ClientConnectorError):
+        error = error.os_error
     if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message or "certificate verify failed"
+        return error.verify_message or "not verified"
     if isinstance(error, ssl.SSLError):
         return (error.reason or "handshake failed").replace("_", " ").lower()
     if isinstance(error, OSError) and error.strerror:

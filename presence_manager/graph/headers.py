@@ -75,11 +75,11 @@ def http_date(text: str) -> float | None:
         return None
 
 
-def retry_after(text: str, date: float | None) -> float | None:
+def retry_after(text: str, date: str, now: float) -> float | None:
     """Return Retry-After in seconds, from 0 to LONGEST_RETRY_AFTER; None for nonsense.
 
-    `date` is the instant that a date is relative to: the answer's own Date, else our clock.
-    A date that has passed is 0: Graph asks for no further wait.
+    A date is relative to the answer's own Date, or where that is none to `now`, on our clock. One
+    that has passed is 0: Graph asks for no further wait.
     """
     text = text.strip()
     if len(text) > _LONGEST_VALUE:
@@ -87,9 +87,10 @@ def retry_after(text: str, date: float | None) -> float | None:
     if _NUMBER.fullmatch(text):
         return min(float(text), LONGEST_RETRY_AFTER)
     moment = http_date(text)
-    if moment is None or date is None:
+    if moment is None:
         return None
-    return min(max(moment - date, 0.0), LONGEST_RETRY_AFTER)
+    present = http_date(date)
+    return min(max(moment - (now if present is None else present), 0.0), LONGEST_RETRY_AFTER)
 
 
 def insufficient_claims(headers: Mapping[str, str]) -> bool:

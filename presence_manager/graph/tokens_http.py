@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 
 import requests
 from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS
+from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from presence_manager.graph.tokens_failure import Failure
@@ -43,10 +45,22 @@ class Answer:
         """Do nothing: what is no success was raised already."""
 
 
+class _SystemTrust(HTTPAdapter):
+    """Trusts what the system trusts, too: requests alone knows its own list only."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=ssl.create_default_context(), **kwargs)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["ssl_context"] = ssl.create_default_context()
+        return super().proxy_manager_for(*args, **kwargs)
+
+
 class IdentityClient:
     """Speaks to one authority until `deadline` (monotonic seconds); for one thread.
 
-    `ca_file` replaces the authorities that requests trusts. `secrets` are blotted out of texts.
+    `ca_file` replaces the authorities that are trusted, else those of the system are, as for
+    Graph itself, with those that come with requests. `secrets` are blotted out of texts.
     All methods raise Failure.
     """
 
@@ -66,6 +80,8 @@ class IdentityClient:
         self._secrets = secrets
         self._session = requests.Session()
         self._session.auth = lambda request: request  # else ~/.netrc would sign the request, too
+        if ca_file is None:
+            self._session.mount("https://", _SystemTrust())
         if urlsplit(authority).hostname in _LOOPBACK:
             self._session.trust_env = False  # no proxy reaches this machine's own loopback
 

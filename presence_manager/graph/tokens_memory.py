@@ -23,7 +23,9 @@ SignIn = Callable[[str, Token | None, str], Awaitable[Token]]
 """Signs in once: (tenant, refused, claims) to a token; raises Failure."""
 
 _EARLY = 300.0  # seconds before its end at which a token is renewed, ...
-_EARLY_SHARE = 0.5  # ... but never before this share of its life is over
+_EARLY_SHARE = 0.5  # ... but never with more than this share of its life left
+_LATE = 60.0  # seconds before its end from which callers wait for the new one, ...
+_LATE_SHARE = 0.1  # ... but never with more than this share of its life left
 _SHORTEST_USE = 1.0  # seconds for which any token is used, however short its life
 _REFUSED_PAUSE = 5.0  # seconds for which a definite no is repeated without asking
 _FIRST_PAUSE = 1.0  # seconds after the first time that nobody answered; doubles from there
@@ -44,8 +46,11 @@ def default_retry() -> AsyncRetrying:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
+    """A token, when to ask for the next one, and from when on to wait for that."""
+
     token: Token
     renew_at: float
+    wait_at: float
 
 
 @dataclass(slots=True)
@@ -101,14 +106,17 @@ class TokenMemory:
                 raise _closed().error(tenant)
             desk = self._desks.setdefault(tenant, _Desk())
             self._drop(desk, refused)
-            if desk.kept is not None and self._now() < desk.kept.renew_at:
-                return desk.kept.token
+            kept, now = desk.kept, self._now()
+            if kept is not None and now < kept.renew_at:
+                return kept.token
             if desk.flight is None or desk.flight.done():
                 if desk.failure is not None and self._ticks() < desk.paused_until:
                     return self._make_do(desk, tenant, desk.failure)
                 desk.flight = loop.create_task(
                     self._fly(desk, tenant, refused, claims), name=f"sign-in {tenant}"
                 )
+            if kept is not None and now < kept.wait_at:
+                return kept.token  # a platform that hangs must not stop who has a good token
             # Not awaited itself, so that a caller's cancellation is the caller's alone.
             flight = desk.flight
             await asyncio.wait([flight], timeout=limit)
@@ -161,9 +169,7 @@ class TokenMemory:
                     code="invalid_token",
                 )
             else:
-                life = result.expires_at - began
-                use = max(life - min(_EARLY, life * _EARLY_SHARE), _SHORTEST_USE)
-                desk.kept = _Kept(result, began + use)
+                desk.kept = _kept(result, began)
                 desk.failure, desk.failures, desk.paused_until = None, 0, 0.0
                 return result
         desk.failure = result
@@ -183,6 +189,14 @@ class TokenMemory:
             return self._no_answer()
         except Exception as error:  # whatever else: its text may have anything in it
             return Failure(f"the sign-in ended in an unexpected {type(error).__name__}")
+
+
+def _kept(token: Token, began: float) -> _Kept:
+    """Return how long to use a token that was asked for at `began`."""
+    life = token.expires_at - began
+    renew = max(life - min(_EARLY, life * _EARLY_SHARE), _SHORTEST_USE)
+    wait = max(life - min(_LATE, life * _LATE_SHARE), _SHORTEST_USE)
+    return _Kept(token, renew_at=began + renew, wait_at=began + wait)
 
 
 def _pause(failure: Failure, failures: int) -> float:

@@ -46,7 +46,7 @@ def part(key: Key, attempt: Attempt) -> Part:
     Raises ValueError for an id that is not a GUID, which could change the path, and for a lease
     outside of Graph's bounds. Nothing else of a key or attempt reaches a path.
     """
-    user = _checked(key.user, "user")
+    user = _checked(key.user, "a user")
     if attempt.verb is Verb.CLEAR:
         return Part(f"/users/{user}/presence/clearPresence", _clear_body(key.lane.app))
     if attempt.pair is None:
@@ -78,14 +78,14 @@ def batch(root: str, parts: Sequence[Part]) -> Request:
 
 @lru_cache(maxsize=256)
 def _clear_body(app: str) -> str:
-    return json.dumps({"sessionId": _checked(app, "application")}, separators=(",", ":"))
+    return json.dumps({"sessionId": _checked(app, "an application")}, separators=(",", ":"))
 
 
 @lru_cache(maxsize=1024)
 def _set_body(app: str, pair: Pair, lease: float) -> str:
     return json.dumps(
         {
-            "sessionId": _checked(app, "application"),
+            "sessionId": _checked(app, "an application"),
             "availability": pair.availability,
             "activity": pair.activity,
             "expirationDuration": duration(lease),
@@ -102,5 +102,5 @@ def duration(seconds: float) -> str:
 
 def _checked(text: str, what: str) -> str:
     if not _GUID.fullmatch(text):
-        raise ValueError(f"{text[:60]!a} is not the id of a {what}: nothing was sent")
+        raise ValueError(f"{text[:60]!a} is not the id of {what}: nothing was sent")
     return text

@@ -29,8 +29,8 @@ among its own, and the parent's last close would take the file's journal away fr
 class Job:
     """A piece of work on the database; after its transaction it has a result or an error.
 
-    `work` may be called a second time never: what it did is kept, or undone, as a whole. `writes`
-    says whether it needs the ledger's one write lock.
+    What it did is kept, or undone, as a whole. `writes` says whether it needs the ledger's one
+    write lock.
     """
 
     __slots__ = ("error", "result", "work", "writes")
@@ -48,8 +48,7 @@ class Database:
     def __init__(self, path: Path, busy_timeout: float) -> None:
         self.path = Path(os.path.realpath(path))
         self._busy_timeout = busy_timeout
-        self._file = _identity(self.path)
-        if self._file in _inherited:
+        if _identity(self.path) in _inherited:
             raise LedgerUnusable(
                 f"the ledger {self.path} was open when this process was forked, and cannot be used "
                 "safely here: nothing was changed in it. Open it after the fork only, or start "
@@ -168,7 +167,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _note_inherited() -> None:
-    _inherited.update(database._file for database in _open)
+    _inherited.update(database._file for database in _open if database._file is not None)
 
 
 if hasattr(os, "register_at_fork"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from presence_manager.core.outcome import Outcome
 from presence_manager.core.session import Session, Step, Wish
 from presence_manager.ledger import rows
 from presence_manager.ledger.database import SQL, Database
+from presence_manager.ledger.trouble import damaged
 from presence_manager.ports import Budget, Query, Scope
 
 
@@ -38,7 +38,7 @@ def put(db: Database, steps: Sequence[Step]) -> dict[int, Session]:
         else:
             lost[index] = row
     if not _apply(db, won):
-        raise sqlite3.DatabaseError("a row cannot be found again: the file is damaged")
+        raise damaged(db.path, "a row is not found again where it was read")
     return lost
 
 
@@ -99,7 +99,11 @@ def outcomes(db: Database, query: Query, after: int, limit: int) -> list[tuple[i
         "after": after,
         "limit": max(limit, 0),
     }
-    return [rows.outcome(columns) for columns in db.connection.execute(SQL[name], values)]
+    found = db.connection.execute(SQL[name], values).fetchall()
+    try:
+        return [rows.outcome(columns) for columns in found]
+    except KeyError as error:
+        raise damaged(db.path, f"an outcome holds {error}") from error
 
 
 def forget(db: Database, before: float, limit: int) -> int:
@@ -121,7 +125,10 @@ def _session(db: Database, key: Key, lane: int, columns: Sequence[Any]) -> Sessi
     wishes: tuple[Wish, ...] = ()
     if columns[-1]:
         wishes = rows.wishes_of(db.connection.execute(SQL["holds"], (lane, key.user)).fetchall())
-    return rows.session(key, columns, wishes)
+    try:
+        return rows.session(key, columns, wishes)
+    except (KeyError, AttributeError) as error:
+        raise damaged(db.path, f"the row of user {key.user} holds {error}") from error
 
 
 def _apply(db: Database, steps: Sequence[Step]) -> bool:

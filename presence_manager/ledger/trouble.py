@@ -43,6 +43,11 @@ def unusable(path: Path, what: str, remedy: str) -> LedgerUnusable:
     return LedgerUnusable(f"the ledger {path} {what}: nothing was changed in it. {remedy}.")
 
 
+def damaged(path: Path, what: str) -> LedgerError:
+    """Return the error of a ledger with content that makes no sense."""
+    return LedgerError(f"the ledger {path} is damaged: {what}. Nothing was saved. {_BACKUP}.")
+
+
 def translated(error: Exception, path: Path, waited: float) -> Exception:
     """Return a LedgerError for what the database or the system raised; others stay as they are.
 

@@ -250,11 +250,9 @@ async def test_9_a_row_comes_back_as_it_was_put(ledger: Ledger) -> None:
 
 async def test_9_holds_come_and_go_in_order(ledger: Ledger) -> None:
     holds = [(wish("a"), wish("b"), wish("c")), (wish("c"), wish("a")), (), (wish("z"),)]
-    version = 0
-    for wishes in holds:
+    for version, wishes in enumerate(holds):
         session = row("a", version + 1, wishes=wishes)
         assert await ledger.put([Step(version, session, wishes=True)]) == {}
-        version += 1
         assert await ledger.get([key("a")]) == [session]
     same = row("a", 5, wishes=holds[-1], doubt=True)
     await ledger.put([Step(4, same)])

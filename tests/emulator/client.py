@@ -46,7 +46,7 @@ class Answer:
 
     @property
     def code(self) -> str:
-        return self.json["error"]["code"]
+        return str(self.json["error"]["code"])
 
 
 class Client:

@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from presence_manager.emulator import Emulator
 
@@ -92,13 +93,10 @@ async def test_an_id_in_an_item_cannot_change_the_route(
 
 @pytest.mark.parametrize("path", ["/v1.0/$batch", "/v1.0/%24batch", "/beta/$batch"])
 async def test_spellings_of_the_path(graph: Client, path: str) -> None:
-    url = graph.emulator.graph_url + path
-    from yarl import URL
-
-    graph_url = URL(url, encoded=True)
+    url = URL(graph.emulator.graph_url + path, encoded=True)
     headers = {"Authorization": f"Bearer {graph.token}"}
     body = {"requests": [set_item(1)]}
-    async with graph.session.post(graph_url, json=body, headers=headers) as response:
+    async with graph.session.post(url, json=body, headers=headers) as response:
         assert response.status == 200
 
 
@@ -181,7 +179,7 @@ async def test_parents_run_before_children_wherever_they_stand(graph: Client) ->
                 f"/users/{ALICE}/presence/clearPresence",
                 {"sessionId": set_body()["sessionId"]},
                 dependsOn=["SET"],
-            ),  # noqa: E501
+            ),
             item("set", set_url(ALICE), set_body()),
         )
         assert [each["status"] for each in answer.json["responses"]] == [200, 200]
@@ -220,4 +218,4 @@ async def test_the_batch_itself_costs_nothing(session: aiohttp.ClientSession, cl
             assert (await graph.batch()).status == 400
         assert {
             each["status"] for each in by_id(await graph.batch(set_item(1), set_item(2))).values()
-        } == {200}  # noqa: E501
+        } == {200}

@@ -16,7 +16,10 @@ from .client import ALICE, APP, OTHER_APP, TENANT, Client, Clock, set_body, set_
 
 def claims_of(token: str) -> dict[str, object]:
     payload = token.split(".")[1]
-    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    claims: dict[str, object] = json.loads(
+        base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+    )
+    return claims
 
 
 def test_a_token_looks_real(clock: Clock) -> None:

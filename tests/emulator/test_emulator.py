@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import signal
 import ssl
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+import presence_manager.emulator
 from presence_manager.emulator import (
     DEFAULT_APP,
     DEFAULT_SECRET,
@@ -93,7 +97,7 @@ async def test_it_can_go_away_and_come_back(
 async def test_stopping_does_not_wait_for_what_hangs(emulator: Emulator, graph: Client) -> None:
     emulator.add_fault(Fault(effect="hang"))
     hanging = asyncio.ensure_future(graph.set())
-    while not emulator.operations:  # noqa: ASYNC110 - a socket, not a clock
+    while not emulator.operations:
         await asyncio.sleep(0.001)
     async with asyncio.timeout(5):
         await emulator.stop()
@@ -170,11 +174,25 @@ async def test_it_says_how_to_reach_it(session: aiohttp.ClientSession) -> None:
         assert (await graph.set(sessionId=DEFAULT_APP)).status == 200
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+def test_the_command_serves_until_it_is_interrupted() -> None:
+    command = [sys.executable, "-m", "presence_manager.emulator"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        base = next(line for line in lines if "BASE_URL" in line).strip().partition("=")[2]
+        with urllib.request.urlopen(f"{base}/_emulator/ready") as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(10) == 0
+
+
 def test_it_imports_nothing_else_of_this_project() -> None:
-    code = (
-        "import sys, presence_manager.emulator as e;"
-        "print([m for m in sys.modules if m.startswith('presence_manager.')"
-        " and not m.startswith('presence_manager.emulator')])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+    for path in Path(presence_manager.emulator.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level < 2, path
+                assert not (node.module or "").startswith("presence_manager"), path
+            elif isinstance(node, ast.Import):
+                assert not any(a.name.startswith("presence_manager") for a in node.names), path

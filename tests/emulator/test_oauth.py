@@ -105,9 +105,10 @@ async def sign_in(
                 http_client=http,
                 client_capabilities=capabilities,
             )
-            return client.acquire_token_for_client(
+            result: dict[str, Any] = client.acquire_token_for_client(
                 [scope or f"{emulator.graph_url}/.default"], claims_challenge=challenge
             )
+            return result
 
     return await asyncio.to_thread(blocking)
 
@@ -230,7 +231,7 @@ async def test_only_the_tenants_there_are(session: aiohttp.ClientSession) -> Non
         authority = Authority(emulator, session)
         assert (await authority.ask())[0] == 200
         assert (await authority.ask(OTHER_TENANT))[1]["error_codes"] == [90002]
-        with pytest.raises(ValueError, match="90002|tenant"):
+        with pytest.raises(ValueError, match="tenant"):
             await sign_in(emulator, SECRET, tenant=OTHER_TENANT)
 
 

@@ -152,7 +152,21 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "P", "PT", "P1DT", "5M", "PT5", "pt5m", "PT5M ", "-PT5M", "P1W", "P1M", "P1Y", "PT٥M"],
+    [
+        "",
+        "P",
+        "PT",
+        "P1DT",
+        "5M",
+        "PT5",
+        "pt5m",
+        "PT5M ",
+        "-PT5M",
+        "P1W",
+        "P1M",
+        "P1Y",
+        "PT\u0665M",
+    ],
 )
 def test_what_is_no_duration(text: str) -> None:
     assert seconds_of(text) is None
@@ -163,4 +177,4 @@ def test_guids_are_folded_and_nothing_else_is_one() -> None:
     for text in ("", "alice@contoso.com", f"{{{ALICE}}}", ALICE.replace("-", ""), f"{ALICE}\n"):
         assert guid(text) is None
     assert guid(7) is None
-    assert guid("١" * 8 + ALICE[8:]) is None
+    assert guid("\u0661" * 8 + ALICE[8:]) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from typing import Any
 
 import aiohttp
@@ -213,10 +214,8 @@ async def test_stale(emulator: Emulator, graph: Client) -> None:
     assert (await graph.clear()).status == 200
 
 
-async def test_over_tls_too(session: aiohttp.ClientSession) -> None:
+async def test_over_tls_too() -> None:
     async with Emulator(tls=True) as emulator:
-        import ssl
-
         trust = ssl.create_default_context(cafile=emulator.ca_file)
         connector = aiohttp.TCPConnector(ssl=trust)
         async with aiohttp.ClientSession(connector=connector) as secure:

@@ -6,6 +6,8 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from presence_manager.emulator import Emulator
 from presence_manager.emulator.throttle import RetryAfterStyle, Throttle, spell
@@ -54,6 +56,21 @@ def test_waiting_as_told_is_always_enough() -> None:
         wait = throttle.take("a", "t", now)
     assert wait > 0
     assert throttle.take("a", "t", now + wait) == 0.0
+
+
+@given(
+    steps=st.lists(st.sampled_from([0.0, 0.1, 1.0, 4.9, 5.0, 5.1]), max_size=60),
+    limit=st.integers(1, 4),
+)
+def test_no_window_ever_lets_more_through_than_the_limit(steps: list[float], limit: int) -> None:
+    throttle = Throttle(limit, 5.0)
+    now, passed = 0.0, []
+    for step in steps:
+        now += step
+        if not throttle.take("a", "t", now):
+            passed.append(now)
+    for end in passed:
+        assert sum(end - 5.0 < each <= end for each in passed) <= limit
 
 
 def test_one_budget_for_each_application_and_tenant() -> None:

@@ -12,7 +12,8 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 
 
 @dataclass
@@ -121,20 +122,13 @@ async def all_done(seen: Seen, connection: Connection) -> None:
     await connection.write(packed(body={"responses": items[::-1]}))
 
 
-@dataclass
 class Server:
     """`async with Server(script, ...) as server` listens on a free port of this machine."""
-
-    scripts: list[Script] = field(default_factory=lambda: [all_done])
-    tls: ssl.SSLContext | None = None
-    seen: list[Seen] = field(default_factory=list)
-    connections: int = 0
-    greet: bytes = b""
 
     def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
         self.scripts = list(scripts) or [all_done]
         self.tls = tls
-        self.seen = []
+        self.seen: list[Seen] = []
         self.connections = 0
         self._tasks: set[asyncio.Task] = set()
         self.arrived = asyncio.Event()
@@ -174,10 +168,8 @@ class Server:
         finally:
             self._tasks.discard(task)
             writer.close()
-            try:
+            with suppress(OSError, TimeoutError, asyncio.CancelledError):
                 await asyncio.wait_for(writer.wait_closed(), 1)
-            except (OSError, TimeoutError, asyncio.CancelledError):
-                pass
 
     async def _read(self, connection: Connection) -> Seen | None:
         try:

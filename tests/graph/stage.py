@@ -55,9 +55,7 @@ class Tokens:
         self.gate: asyncio.Event | None = None
         self.secret: Callable[[int], str] = lambda number: f"t{number}"
 
-    async def token(
-        self, tenant: str, *, refused: Token | None = None, claims: str = ""
-    ) -> Token:
+    async def token(self, tenant: str, *, refused: Token | None = None, claims: str = "") -> Token:
         self.calls.append((tenant, refused.secret if refused else "", claims))
         if self.gate is not None:
             await self.gate.wait()
@@ -115,9 +113,7 @@ class Stage:
     async def send(
         self, count: int = 1, attempt: Attempt | None = None, timeout: float = 5.0
     ) -> list[Verdict]:
-        return await self.client.send(
-            lane(self.origin), asks(count, attempt, self.origin), timeout
-        )
+        return await self.client.send(lane(self.origin), asks(count, attempt, self.origin), timeout)
 
     async def one(self, attempt: Attempt | None = None, timeout: float = 5.0) -> Verdict:
         (verdict,) = await self.send(1, attempt, timeout)

@@ -47,15 +47,16 @@ WAYS: dict[str, Callable[[Made], bytes]] = {
     "certificate first": lambda made: pem(made[1]) + pem_key(made[0]),
     "windows lines": lambda m: (pem(m[1]) + pem_key(m[0])).replace(b"\n", b"\r\n"),
     "bag attributes": lambda made: (
-        b"Bag Attributes\n  friendlyName: app\n" + pem(made[1]) + b"Key Attributes\n"
-    )
-    + pem_key(made[0]),
+        (b"Bag Attributes\n  friendlyName: app\n" + pem(made[1]) + b"Key Attributes\n")
+        + pem_key(made[0])
+    ),
     "traditional": lambda made: pem_key(made[0], traditional=True) + pem(made[1]),
     "encrypted": lambda made: pem_key(made[0], PASSWORD) + pem(made[1]),
-    "encrypted traditional": lambda made: pem_key(made[0], PASSWORD, traditional=True)
-    + pem(made[1]),
+    "encrypted traditional": lambda made: (
+        pem_key(made[0], PASSWORD, traditional=True) + pem(made[1])
+    ),
     "chain": lambda made: pem(other()[1]) + pem_key(made[0]) + pem(made[1]),
-    "pfx": lambda made: pfx(made),
+    "pfx": pfx,
     "pfx encrypted": lambda made: pfx(made, PASSWORD),
 }
 
@@ -92,8 +93,12 @@ FAULTS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "huge": (lambda: b"x" * 1_048_577, "", "is too large"),
     "no key": (lambda: pem(good()[1]), "", "holds no private key"),
     "public key": (
-        lambda: good()[0].public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        lambda: (
+            good()[0]
+            .public_key()
+            .public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
         ),
         "",
         "holds no private key",
@@ -110,7 +115,7 @@ FAULTS: dict[str, tuple[Callable[[], bytes], str, str]] = {
         "private key that cannot be read",
     ),
     "not a pair": (lambda: pem_key(good()[0]) + pem(other()[1]), "", "do not belong together"),
-    "elliptic": (lambda: elliptic(), "", "not RSA"),
+    "elliptic": (lambda: pair(ec.generate_private_key(ec.SECP256R1())), "", "not RSA"),
     "no password": (
         lambda: WAYS["encrypted"](good()),
         "",
@@ -127,9 +132,8 @@ FAULTS: dict[str, tuple[Callable[[], bytes], str, str]] = {
 }
 
 
-def elliptic() -> bytes:
-    key, made = certificate(ec.generate_private_key(ec.SECP256R1()))
-    return pem_key(key) + pem(made)
+def pair(key: Any) -> bytes:
+    return pem_key(key) + pem(certificate(key)[1])
 
 
 def dated(begins: float, ends: float) -> bytes:
@@ -176,5 +180,7 @@ def test_sha256_wherever_msal_can(
     file = tmp_path / "app"
     file.write_bytes(WAYS[way](good()))
     given = read_certificate(file, PASSWORD, time.time()).credential(PASSWORD, version)
-    older = {"private_key_pfx_path", "passphrase"} if "pfx" in way else {"private_key", "thumbprint"}
+    older = (
+        {"private_key_pfx_path", "passphrase"} if "pfx" in way else {"private_key", "thumbprint"}
+    )
     assert set(given) == (keys or older)

@@ -139,7 +139,7 @@ async def test_a_silent_credential_ends_at_the_timeout() -> None:
         async def get_token(self, *_: str, **__: Any) -> Any:
             await asyncio.Event().wait()
 
-    with pytest.raises(SignInUnavailable, match="no answer within 0.01 s"):
+    with pytest.raises(SignInUnavailable, match=r"no answer within 0\.01 s"):
         await CredentialTokens(Silent(), SCOPE, timeout=0.01).token(TENANT)
 
 

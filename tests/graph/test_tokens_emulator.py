@@ -56,7 +56,7 @@ async def test_certificate_that_is_not_registered(emulator: Emulator, tmp_path: 
     file = tmp_path / "app.pem"
     file.write_bytes(pem_key(key) + pem(made))
     tokens = tokens_for(settings_of(emulator, client_certificate=str(file)))
-    with pytest.raises(SignInRefused, match="AADSTS700027.*upload its public part"):
+    with pytest.raises(SignInRefused, match=r"AADSTS700027.*upload its public part"):
         await tokens.token(DEFAULT_TENANT)
 
 

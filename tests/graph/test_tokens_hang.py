@@ -120,11 +120,13 @@ PROGRAM = """
             except SignInUnavailable as error:
                 print(error)
         else:
-            asyncio.get_running_loop().create_task(tokens.token("tenant"))
+            caller = asyncio.create_task(tokens.token("tenant"))
             while not any(t.name == "sign-in tenant" for t in threading.enumerate()):
                 await asyncio.sleep(0)
         if sys.argv[1] == "close":
             await tokens.close()
+            await asyncio.wait([caller])
+            print(caller.exception())
 
     asyncio.run(main())
     print("threads left:", sum(t.name == "sign-in tenant" for t in threading.enumerate()))
@@ -145,6 +147,7 @@ def test_the_process_ends_while_a_thread_hangs(way: str) -> None:
     assert done.stderr == ""
     assert "threads left: 1" in done.stdout
     assert ("no answer within 0.2 s" in done.stdout) == (way == "timeout")
+    assert ("closed" in done.stdout) == (way == "close")
     assert time.monotonic() - began < 10
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -58,24 +58,44 @@ def asked(memory: TokenMemory, count: int, **how: Any) -> list[asyncio.Task[Toke
     return [asyncio.create_task(memory.token(TENANT, **how)) for _ in range(count)]
 
 
-async def test_memory_answers_until_five_minutes_before_the_end() -> None:
+async def test_a_token_is_renewed_five_minutes_before_the_end_without_a_wait() -> None:
     platform = Platform()
     first = await platform.memory.token(TENANT)
     platform.time = first.expires_at - 300.001
     assert await platform.memory.token(TENANT) is first
-    platform.time = first.expires_at - 300
-    assert await platform.memory.token(TENANT) is not first
+    assert len(platform.calls) == 1
+    platform.gate = asyncio.Event()  # the platform hangs
+    for early in (300, 299, 60.001):
+        platform.time = first.expires_at - early
+        assert await platform.memory.token(TENANT) is first
+    await settled(lambda: len(platform.calls) == 2)
+    platform.time = first.expires_at - 60
+    (caller,) = asked(platform.memory, 1)
+    await settled(lambda: len(caller.get_stack()) > 0)
+    assert not caller.done()
+    platform.gate.set()
+    assert (await caller).secret == "token-2"
+    assert (await platform.memory.token(TENANT)).secret == "token-2"
     assert len(platform.calls) == 2
 
 
-@pytest.mark.parametrize(("life", "used"), [(600, 300), (200, 100), (1, 1), (0, 1), (-50, 1)])
-async def test_a_short_token_is_still_used(life: float, used: float) -> None:
-    platform = Platform(Token("short", 1000.0 + life))
+@pytest.mark.parametrize(
+    ("life", "renew", "wait"),
+    [(600, 300, 540), (200, 100, 180), (4, 2, 3.6), (1, 1, 1), (0, 1, 1), (-50, 1, 1)],
+)
+async def test_a_short_token_is_still_used(life: float, renew: float, wait: float) -> None:
+    platform = Platform(Token("short", 1000.0 + life), Failure("down"))
     token = await platform.memory.token(TENANT)
-    platform.time = 1000.0 + used - 0.001
+    platform.time = 1000.0 + renew - 0.001
     assert await platform.memory.token(TENANT) is token
-    platform.time = 1000.0 + used
-    assert await platform.memory.token(TENANT) is not token
+    assert len(platform.calls) == 1
+    platform.time = 1000.0 + wait
+    if wait < life:  # the renewal fails: it does to its end
+        assert await platform.memory.token(TENANT) is token
+    else:
+        with pytest.raises(SignInUnavailable):
+            await platform.memory.token(TENANT)
+    assert len(platform.calls) == 2
 
 
 async def test_callers_share_one_request_and_tenants_do_not() -> None:
@@ -218,7 +238,7 @@ async def test_what_a_second_try_may_mend_is_tried_three_times() -> None:
 async def test_an_early_renewal_that_fails_leaves_the_old_token(refused: bool) -> None:
     platform = Platform(None, Failure("no luck", refused=refused))
     old = await platform.memory.token(TENANT)
-    platform.time = old.expires_at - 200
+    platform.time = old.expires_at - 50
     assert await platform.memory.token(TENANT) is old
     assert await platform.memory.token(TENANT) is old  # no request: within the pause
     assert len(platform.calls) == 2
@@ -248,7 +268,7 @@ async def test_no_answer_ends_at_the_timeout() -> None:
         raise AssertionError
 
     memory = TokenMemory(never, timeout=0.01)
-    with pytest.raises(SignInUnavailable, match="no answer within 0.01 s"):
+    with pytest.raises(SignInUnavailable, match=r"no answer within 0\.01 s"):
         await memory.token(TENANT)
     assert ended.is_set()
 
@@ -276,6 +296,3 @@ async def test_a_fault_of_ours_shows_no_text_of_its_own() -> None:
         await TokenMemory(broken, timeout=1).token(TENANT)
     assert "planted" not in shown(caught.value)
     assert caught.value.__context__ is None
-
-
-_: Callable[..., Awaitable[Token]] = TokenMemory(Platform().sign_in, timeout=1).token

@@ -3,52 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import logging
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tenacity import wait_none
 
 from presence_manager.errors import SignInRefused, SignInUnavailable
-from presence_manager.graph.tokens_memory import default_retry
-from presence_manager.graph.tokens_msal import MsalTokens
 
 from .token_server import (
     APP,
     OTHER,
     SECRET,
     TENANT,
+    Clock,
     Reply,
     TokenServer,
     certificate,
     pem,
     pem_key,
     refused,
-    rsa_key,
-    settings_for,
     shown,
     threads_gone,
+    tokens_at,
 )
 
 CLAIMS = '{"access_token": {"nbf": {"essential": true, "value": "1764000000"}}}'
-
-
-class Clock:
-    time = 5_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-def tokens_at(server: TokenServer, clock: Clock | None = None, **more: Any) -> MsalTokens:
-    clock = clock or Clock()
-    retry = default_retry().copy(wait=wait_none())
-    more.setdefault("sign_in_timeout", 30)
-    return MsalTokens(settings_for(server, **more), retry=retry, now=clock, ticks=clock)
 
 
 async def test_many_callers_are_one_request_with_the_right_form() -> None:
@@ -185,9 +166,7 @@ FAULTS: dict[str, tuple[Reply, type[Exception], str, int]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_faults_of_the_token_endpoint(
-    fault: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_faults_of_the_token_endpoint(fault: str, caplog: pytest.LogCaptureFixture) -> None:
     reply, kind, said, requests = FAULTS[fault]
     caplog.set_level(logging.DEBUG)
     clock = Clock()
@@ -253,9 +232,8 @@ async def test_faults_of_the_configuration(fault: str) -> None:
 
 @pytest.mark.parametrize("tenant", ["", "../x", "a/b", "a?b", "a\n", "é"])
 async def test_a_tenant_cannot_change_the_path(tenant: str) -> None:
-    with TokenServer() as server:
-        with pytest.raises(SignInRefused, match="no tenant id"):
-            await tokens_at(server).token(tenant)
+    with TokenServer() as server, pytest.raises(SignInRefused, match="no tenant id"):
+        await tokens_at(server).token(tenant)
     assert server.gets == []
 
 
@@ -273,64 +251,44 @@ async def test_a_wrong_ca_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_
     assert server.gets == []
 
 
+async def test_what_the_system_trusts_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    with TokenServer() as server:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.ca_file))
+        tokens = tokens_at(server, graph={"ca_file": None})
+        assert (await tokens.token(TENANT)).secret == "token-1"
+        await tokens.close()
+
+
+async def test_no_proxy_on_the_way_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with TokenServer() as server:
+        tokens = tokens_at(server)
+        assert (await tokens.token(TENANT)).secret == "token-1"
+        await tokens.close()
+
+
+async def test_a_dead_proxy_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://user:planted@127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    with TokenServer() as server:
+        tokens = tokens_at(server, graph={"authority": "https://login.example", "ca_file": None})
+        with pytest.raises(SignInUnavailable, match="the proxy on the way") as caught:
+            await tokens.token(TENANT)
+        await tokens.close()
+    assert "planted" not in shown(caught.value)
+
+
 async def test_nobody_there_is_unavailable() -> None:
     with TokenServer() as server:
         pass
     tokens = tokens_at(server)
     with pytest.raises(SignInUnavailable, match=r"failed \(Connection refused\)"):
         await tokens.token(TENANT)
-
-
-@pytest.mark.parametrize("pfx", [False, True])
-async def test_a_certificate_signs_ps256_with_its_sha256(tmp_path: Path, pfx: bool) -> None:
-    import jwt
-    from cryptography.hazmat.primitives import hashes
-
-    from .test_tokens_certificate import PASSWORD, pfx as as_pfx  # noqa: I001
-
-    key, made = certificate()
-    file = tmp_path / "app"
-    file.write_bytes(
-        as_pfx((key, made), PASSWORD) if pfx else pem_key(key, PASSWORD) + pem(made)
-    )
-    with TokenServer() as server:
-        tokens = tokens_at(
-            server,
-            client_secret=None,
-            client_certificate=str(file),
-            client_certificate_password=PASSWORD,
-        )
-        await tokens.token(TENANT)
-        await tokens.close()
-    (form,) = server.forms
-    assert "client_secret" not in form
-    assertion = form["client_assertion"]
-    audience = f"{server.url}/{TENANT}/oauth2/v2.0/token"
-    claims = jwt.decode(assertion, key.public_key(), algorithms=["PS256"], audience=audience)
-    assert claims["iss"] == claims["sub"] == APP
-    thumbprint = base64.urlsafe_b64encode(made.fingerprint(hashes.SHA256())).decode().rstrip("=")
-    assert jwt.get_unverified_header(assertion)["x5t#S256"] == thumbprint
-    assert PASSWORD not in repr(tokens)
-
-
-async def test_a_renewed_certificate_file_is_read_and_a_broken_one_refused(tmp_path: Path) -> None:
-    import jwt
-
-    file = tmp_path / "app.pem"
-    keys = [certificate(), certificate(rsa_key(1))]
-    file.write_bytes(pem_key(keys[0][0]) + pem(keys[0][1]))
-    with TokenServer() as server:
-        tokens = tokens_at(server, client_secret=None, client_certificate=str(file))
-        old = await tokens.token(TENANT)
-        file.write_bytes(pem_key(keys[1][0]) + pem(keys[1][1]))
-        new = await tokens.token(TENANT, refused=old)
-        file.write_bytes(b"")
-        with pytest.raises(SignInRefused, match=r"app\.pem is empty"):
-            await tokens.token(TENANT, refused=new)
-        await tokens.close()
-    audience = f"{server.url}/{TENANT}/oauth2/v2.0/token"
-    for form, (key, _) in zip(server.forms, keys, strict=True):
-        jwt.decode(form["client_assertion"], key.public_key(), ["PS256"], audience=audience)
 
 
 async def test_nothing_secret_is_logged_when_all_goes_well(

@@ -16,7 +16,7 @@ from presence_manager.graph.batches import judge_batch
 from presence_manager.graph.errors import error_of
 from presence_manager.graph.headers import folded
 
-from .stage import D, DENIED, GONE, LOST, TABLE, THROTTLED, UNAUTHORIZED
+from .stage import DENIED, GONE, LOST, TABLE, THROTTLED, UNAUTHORIZED, D
 
 DATE = "Tue, 15 Nov 1994 12:00:00 GMT"
 CLAIMS = '{"access_token":{}}'
@@ -51,7 +51,9 @@ def test_what_is_no_final_status_is_lost(status: int) -> None:
     assert one(status).judgement is LOST
 
 
-@pytest.mark.parametrize("body", [b"", b" \r\n", b"{}", b"null", b'{"@odata.context": "x"}', b"[1]"])
+@pytest.mark.parametrize(
+    "body", [b"", b" \r\n", b"{}", b"null", b'{"@odata.context": "x"}', b"[1]"]
+)
 @pytest.mark.parametrize(("status", "judgement"), [(200, D), (204, D), (404, GONE)])
 def test_an_empty_or_json_body_is_graphs(status: int, judgement: Judgement, body: bytes) -> None:
     assert one(status, body).judgement is judgement
@@ -195,11 +197,11 @@ HEADERS = st.dictionaries(
 def test_nothing_breaks_the_judges(status: int, headers: dict[str, str], body: Any) -> None:
     packed = body if isinstance(body, bytes) else json.dumps(body).encode()
     told = Answer(status, folded(headers), packed, 10.0, 11.0)
-    (verdict,) = judge(told).verdicts
-    assert verdict.judgement in (judgement_of(status, told.headers), LOST)
+    (alone,) = judge(told).verdicts
+    assert alone.judgement in (judgement_of(status, told.headers), LOST)
     verdicts = judge_batch(told, 3).verdicts
     assert len(verdicts) == 3
-    for verdict in (verdict, *verdicts):
+    for verdict in (alone, *verdicts):
         for text in (verdict.code, verdict.message, verdict.request_id):
             assert text.isprintable()
             assert len(text) <= 300

@@ -15,7 +15,7 @@ from presence_manager.graph.batches import (
     judge_batch,
 )
 
-from .stage import D, DENIED, GONE, LATER, LOST, TABLE, THROTTLED, UNAUTHORIZED
+from .stage import DENIED, GONE, LATER, LOST, TABLE, THROTTLED, UNAUTHORIZED, D
 from .test_wire_answers import CHALLENGE, CLAIMS, NOT_GRAPHS, answer
 
 

@@ -93,7 +93,7 @@ HOSTILE = [
     user(1) + "\n",
     "\n" + user(1)[1:],
     user(1).replace("-", "/"),
-    user(1).replace("0", "٠"),
+    user(1).replace("0", "\u0660"),
     "{" + user(1)[:-2] + "}",
     user(1).replace("-", ""),
     "urn:uuid:" + user(1),
@@ -110,7 +110,7 @@ def test_no_id_but_a_guid_reaches_a_path_or_a_body(text: str, attempt: Attempt) 
     with pytest.raises(ValueError, match="not the id of a user") as caught:
         wire.part(Key(lane(), text), attempt)
     assert str(caught.value).isprintable()
-    with pytest.raises(ValueError, match="not the id of an? application"):
+    with pytest.raises(ValueError, match="not the id of an application"):
         wire.part(Key(LaneId(GRAPH, text, TENANT), user(1)), attempt)
 
 

@@ -6,11 +6,15 @@ blocking client, and a refused TLS handshake must leave nothing behind in the te
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
+import shutil
+import socket
 import ssl
 import tempfile
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +30,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+from tenacity import wait_none
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -135,6 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle(self) -> None:
         plain = self.request
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             with self.tls.wrap_socket(plain, server_side=True) as self.connection:
                 self.rfile = self.connection.makefile("rb")
@@ -183,6 +189,27 @@ def settings_for(server: TokenServer, **more: Any) -> Any:
     return Settings(**given)
 
 
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = time.time()
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def tokens_at(server: TokenServer, clock: Clock | None = None, **more: Any) -> Any:
+    """Sign-in at this server with a clock that is moved by hand, and no waits."""
+    from presence_manager.graph.tokens_memory import default_retry
+    from presence_manager.graph.tokens_msal import MsalTokens
+
+    clock = clock or Clock()
+    retry = default_retry().copy(wait=wait_none())
+    more.setdefault("sign_in_timeout", 30)
+    return MsalTokens(settings_for(server, **more), retry=retry, now=clock, ticks=clock)
+
+
 def shown(error: BaseException) -> str:
     """Everything a traceback could show of an error, locals too, but for the test's own frame."""
     first = error.__traceback__
@@ -202,12 +229,9 @@ def threads_gone() -> None:
 
 @functools.cache
 def _folder() -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="token-server-")
-    _keep.append(folder)
-    return Path(folder.name)
-
-
-_keep: list[object] = []  # removed when the process ends
+    folder = tempfile.mkdtemp(prefix="token-server-")
+    atexit.register(shutil.rmtree, folder)
+    return Path(folder)
 
 
 def certificate(
