@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         SignInRefused,
         SignInUnavailable,
     )
-    from presence_manager.hold import Hold, HoldFailed, HoldRequest
+    from presence_manager.manager.hold import Hold, HoldFailed, HoldRequest
     from presence_manager.manager import PresenceManager
     from presence_manager.settings import Settings
 
@@ -48,7 +48,7 @@ _HOMES = {
         "SignInRefused",
         "SignInUnavailable",
     ),
-    "presence_manager.hold": ("Hold", "HoldFailed", "HoldRequest"),
+    "presence_manager.manager.hold": ("Hold", "HoldFailed", "HoldRequest"),
     "presence_manager.manager": ("PresenceManager",),
     "presence_manager.settings": ("Settings",),
 }

@@ -17,24 +17,23 @@ from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
-from presence_manager.core.decide import Finish, Rest, Send, Wait
+from presence_manager.core.decide import Rest, Send, Wait
 from presence_manager.core.key import Key, LaneId
-from presence_manager.core.outcome import Kind, Outcome
+from presence_manager.core.outcome import Kind
 from presence_manager.core.session import Session, Terms
-from presence_manager.core.verdict import Verdict
-from presence_manager.engine.commit import Planner, Work, commit
+from presence_manager.engine.books import Audience, Books
+from presence_manager.engine.commit import Planner, Work
 from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.gate import Gate
 from presence_manager.engine.plan import Now, Plan, give_up, take_over, withdraw
 from presence_manager.engine.queue import LaneQueue
 from presence_manager.engine.request import Request
 from presence_manager.engine.retry import RetryPolicy
-from presence_manager.errors import LedgerError
-from presence_manager.ports import Clock, Graph, Ledger, Query
+from presence_manager.ports import Clock, Graph, Ledger
 
 log = structlog.get_logger()
 
@@ -42,24 +41,6 @@ FULL_BATCH = 20
 """Sessions in one $batch (Graph: json-batching)."""
 FOREIGN_POLL = 0.25
 """Seconds between two looks at a session that another process is busy with."""
-LEDGER_PAUSE = 1.0
-"""Seconds before a commit that failed is tried again."""
-
-
-class Audience(Protocol):
-    """Who is told what became of the sessions."""
-
-    def rested(self, row: Session, at: float) -> None:
-        """A session came to rest; it wants a look at `at` (infinite: never)."""
-        ...
-
-    def refused(self, key: Key, name: str, verdict: Verdict) -> None:
-        """The hold of that name was refused for good, by Graph or the sign-in."""
-        ...
-
-    def became(self, outcome: Outcome) -> None:
-        """A session has an outcome in a sweep."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +78,6 @@ class Lane:
         self.how = how
         self.batching = how.batching
         self.stopping = False
-        self._audience = audience
         self._entries: dict[Key, Entry] = {}
         self._inbox: list[Entry] = []
         self._queue = LaneQueue()
@@ -107,6 +87,15 @@ class Lane:
         self._in_flight = 0
         self._pump_due = False
         self._timer: asyncio.TimerHandle | None = None
+        self.books = Books(
+            ledger=ledger,
+            moment=now,
+            audience=audience,
+            spawn=self._spawn,
+            go_on=self._go_on,
+            wake=self._wake,
+            log=log.bind(tenant=lane.tenant),
+        )
         self._shut: Callable[[Entry, Session], Plan] | None = None
 
     def __repr__(self) -> str:
@@ -151,11 +140,11 @@ class Lane:
                 else:
                     self._take(entry)
                     work.append((entry, self.surrender(entry, now)))
-        await self.apply(work)
+        await self.books.apply(work)
 
     async def stop(self) -> None:
         """Send nothing more; end what is in flight, and write down that it was cut off."""
-        self.stopping = True
+        self.stopping = self.books.stopping = True
         if self._timer is not None:
             self._timer.cancel()
         for entry in self._entries.values():
@@ -201,37 +190,33 @@ class Lane:
         stale: list[Entry] = []
         inbox, self._inbox = self._inbox, []
         for entry in inbox:
-            if entry.busy or entry.queued:
+            if entry.busy or entry.queued or self._entries.get(entry.key) is not entry:
                 continue
             action = now.decide(entry.row)
-            at = max(entry.not_before, self.gate.closed_until)
+            planner: Planner | None = None
             if entry.stale:
                 stale.append(entry)
+            elif isinstance(action, Wait):
+                planner = partial(take_over, now=now)
             elif not isinstance(action, Send):
-                books.append(
-                    (
-                        entry,
-                        partial(take_over, now=now)
-                        if isinstance(action, Wait)
-                        else partial(withdraw, now=now),
-                    )
-                )
+                planner = partial(withdraw, now=now)
             elif self._shut is not None:
-                books.append((entry, partial(self._shut, entry)))
-            elif self._too_late(entry, at):
-                books.append((entry, self.surrender(entry, now)))
+                planner = partial(self._shut, entry)
+            elif action.verb is Verb.CLEAR and self.too_late(entry, now.at):
+                planner = self.surrender(entry, now)
             elif entry.not_before > now.at:
                 self._postpone(entry, entry.not_before)
+                continue
             else:
                 self._queue.push(entry)
-        for entry, _ in books:
-            self._take(entry)
-        for entry in stale:
-            self._take(entry)
+                continue
+            entry.busy = True
+            if planner is not None:
+                books.append((entry, planner))
         if books:
-            self._spawn(self.apply(books))
+            self._spawn(self.books.apply(books))
         if stale:
-            self._spawn(self._reread(stale))
+            self._spawn(self.books.reread(stale))
 
     def _chunk(self, size: int) -> list[Entry]:
         """Take up to `size` sessions from the queue, or one that must go alone."""
@@ -250,9 +235,9 @@ class Lane:
         self._queue.remove(entry)
         entry.busy = True
 
-    def _too_late(self, entry: Entry, at: float) -> bool:
-        """Whether a wait until `at` would end after a deadline that is still ahead."""
-        return self.clock.now() < entry.deadline < at
+    def too_late(self, entry: Entry, now: float) -> bool:
+        """Whether nothing can leave for this session before its deadline."""
+        return entry.deadline < max(now, entry.not_before, self.gate.closed_until)
 
     def _hurry(self, entry: Entry, deadline: float) -> None:
         """A sweep came for a session whose request is in flight: it gets a third of the time."""
@@ -277,7 +262,12 @@ class Lane:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("lane.fault", tenant=self.id.tenant, exc_info=error)
 
     # -- the tasks: do ----------------------------------------------------------------------
 
@@ -289,61 +279,8 @@ class Lane:
             self._in_flight -= 1
             self._wake()
 
-    async def _reread(self, entries: list[Entry]) -> None:
-        """See what another process has made of these sessions, and whether it is still there."""
-        try:
-            rows = await self.ledger.get([entry.key for entry in entries])
-            alive = await self.ledger.alive()
-        except LedgerError as error:
-            log.error("ledger.failed", tenant=self.id.tenant, error=str(error))
-            for entry in entries:
-                entry.busy = False
-                self._postpone(entry, self.clock.now() + LEDGER_PAUSE)
-            return
-        now = self.moment()
-        work: list[Work] = []
-        for entry, row in zip(entries, rows, strict=True):
-            if row.version != entry.row.version:
-                entry.see(row)
-            entry.stale = False
-            owner = row.attempt.owner if row.attempt is not None else ""
-            dead = frozenset({owner}) - alive
-            work.append((entry, partial(take_over, now=now, dead=dead)))
-        await self.apply(work)
-
-    async def apply(self, work: list[Work]) -> None:
-        """Commit plans, tell who waits, and go on with what is left to do.
-
-        While the ledger fails it is tried again and again: a verdict must not be forgotten. A
-        lane that is being stopped gives up, and its outcomes go unrecorded.
-        """
-        if work:
-            self.deliver(await self.committed(work))
-
-    async def committed(self, work: list[Work]) -> list[tuple[Entry, Plan]]:
-        """Commit plans, however long the ledger may fail."""
-        while True:
-            try:
-                return await commit(self.ledger, work)
-            except LedgerError as error:
-                log.error("ledger.failed", tenant=self.id.tenant, error=str(error))
-                if self.stopping:
-                    return [(entry, planner(entry.row).unrecorded()) for entry, planner in work]
-            await asyncio.sleep(LEDGER_PAUSE)
-
-    def deliver(self, plans: list[tuple[Entry, Plan]]) -> None:
-        """Tell what became of the sessions, and go on with what is left to do."""
-        for entry, plan in plans:
-            entry.busy = False
-            for outcome in plan.outcomes:
-                self._audience.became(outcome)
-            if entry.missing:
-                missing, entry.missing = entry.missing, ()
-                self._spawn(self._look_up(entry.key, missing))
-            self._go_on(entry, plan)
-        self._wake()
-
     def _go_on(self, entry: Entry, plan: Plan) -> None:
+        """What the commit of a plan leaves to do."""
         action = plan.action
         if isinstance(action, Send) or entry.row.version > plan.row.version:
             self._examine_again(entry)
@@ -352,31 +289,29 @@ class Lane:
             if plan.row.attempt is not None:
                 entry.stale = True
                 at = min(at, self.clock.now() + FOREIGN_POLL)
-            elif self._too_late(entry, at):
+            elif entry.deadline < at:
                 self._take(entry)
-                self._spawn(self.apply([(entry, self.surrender(entry, self.moment()))]))
+                self._spawn(self.books.apply([(entry, self.surrender(entry, self.moment()))]))
                 return
             self._postpone(entry, at)
         else:
-            self._rest(entry, action)
-
-    def _rest(self, entry: Entry, action: Rest | Finish) -> None:
-        del self._entries[entry.key]
-        for name, verdict in (entry.refused or {}).items():
-            self._audience.refused(entry.key, name, verdict)
-        self._audience.rested(entry.row, action.at if isinstance(action, Rest) else inf)
+            del self._entries[entry.key]
+            self.books.rested(entry, action.at if isinstance(action, Rest) else inf)
 
     def surrender(self, entry: Entry, now: Now) -> Planner:
         """Leave a clear for after its deadline; go on with it as soon as Graph allows."""
-        again_at = max(now.at + 1.0, entry.not_before, self.gate.closed_until)
         return partial(
             give_up,
             now=now,
             kind=Kind.UNFINISHED,
             reason="deadline",
             verdict=entry.verdict,
-            again_at=again_at,
+            again_at=self.again_at(entry, now.at),
         )
+
+    def again_at(self, entry: Entry, now: float) -> float:
+        """When to go on with what a deadline cut off."""
+        return max(now + 1.0, entry.not_before, self.gate.closed_until)
 
     def examine_all(self) -> None:
         """Look at all that is queued again: the door has been shut, or the sign-in refused."""
@@ -390,22 +325,6 @@ class Lane:
 
     def _unshut(self) -> None:
         self._shut = None
-
-    async def _look_up(self, key: Key, sweeps: tuple[str, ...]) -> None:
-        """Another process has finished a session for us: read what became of it."""
-        for sweep_id in sweeps:
-            query = Query(
-                origin=key.lane.origin,
-                app=key.lane.app,
-                sweep_id=sweep_id,
-                tenant=key.lane.tenant,
-                user=key.user,
-            )
-            try:
-                for _, outcome in await self.ledger.outcomes(query, 0, 1):
-                    self._audience.became(outcome)
-            except LedgerError as error:
-                log.error("ledger.failed", tenant=self.id.tenant, error=str(error))
 
 
 def _shorten(entry: Entry, seconds: float) -> None:

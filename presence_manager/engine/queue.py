@@ -54,11 +54,8 @@ class LaneQueue:
         if not waiting:
             return None
         lower = waiting[1:]
-        if lower and self._turn % 10 < len(lower):
-            rank = lower[self._turn % 10]
-        else:
-            rank = waiting[0]
-        return self._take(rank)
+        turn = self._turn % 10
+        return self._take(lower[turn] if turn < len(lower) else waiting[0])
 
     def drain(self) -> list[Entry]:
         """Empty the queue."""

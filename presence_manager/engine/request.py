@@ -68,7 +68,7 @@ class Request:
         for entry, (_, attempt), verdict in zip(ready, asks, verdicts, strict=True):
             meant = entry.note(attempt, verdict, now.at, lane.how.policy)
             work.append((entry, partial(self._judged, entry, attempt, meant, now)))
-        await lane.apply(work)
+        await lane.books.apply(work)
 
     async def _begun(self) -> list[Entry]:
         """Return the sessions whose attempt is committed and may leave now."""
@@ -86,12 +86,12 @@ class Request:
                 fresh.append((entry, planner))
         if fresh:
             others: list[tuple[Entry, Plan]] = []
-            for entry, plan in await lane.committed(fresh):
+            for entry, plan in await lane.books.committed(fresh):
                 if self._may_leave(entry, plan):
                     ready.append(entry)
                 else:
                     others.append((entry, plan))
-            lane.deliver(others)
+            lane.books.deliver(others)
         return ready
 
     async def _still(self, begun: list[Entry]) -> list[Entry]:
@@ -99,11 +99,22 @@ class Request:
         lane = self._lane
         now = lane.moment()
         if lane.stopping:
-            await lane.apply([(entry, lane.surrender(entry, now)) for entry in begun])
+            await lane.books.apply([(entry, lane.surrender(entry, now)) for entry in begun])
             return []
-        late = [entry for entry in begun if now.at > _attempt(entry).send_by]
-        lane.deliver([(entry, Plan(entry.row, Send(_attempt(entry).verb))) for entry in late])
-        return [entry for entry in begun if entry not in late] if late else begun
+        ready: list[Entry] = []
+        late: list[tuple[Entry, Plan]] = []
+        over: list[Work] = []
+        for entry in begun:
+            attempt = _attempt(entry)
+            if now.at > attempt.send_by:
+                late.append((entry, Plan(entry.row, Send(attempt.verb))))
+            elif attempt.verb is Verb.CLEAR and entry.deadline < now.at:
+                over.append((entry, lane.surrender(entry, now)))
+            else:
+                ready.append(entry)
+        lane.books.deliver(late)
+        await lane.books.apply(over)
+        return ready
 
     def _may_leave(self, entry: Entry, plan: Plan) -> bool:
         """Whether the plan opened an attempt of ours, and nobody has changed the row since."""
@@ -124,18 +135,24 @@ class Request:
                 for entry in ready:
                     entry.scope = scope
                 return await lane.graph.send(lane.id, asks, limit)
+        except SignInRefused:
+            raise
         except TimeoutError:
-            cut = Verdict(
-                judgement=Judgement.LOST,
-                sent_at=sent_at,
-                at=lane.clock.now(),
-                code="cutOff",
-                message="no answer within the time there was",
-            )
-            return [cut] * len(asks)
+            why = "no answer within the time there was"
+        except Exception:
+            log.exception("graph.fault", tenant=lane.id.tenant)
+            why = "the request ended in a fault of ours; the log has it"
         finally:
             for entry in ready:
                 entry.scope = None
+        cut = Verdict(
+            judgement=Judgement.LOST,
+            sent_at=sent_at,
+            at=lane.clock.now(),
+            code="cutOff",
+            message=why,
+        )
+        return [cut] * len(asks)
 
     def _time_limit(self, ready: list[Entry], now: float) -> float:
         """Seconds the request may take: half of what is left to the nearest deadline."""
@@ -180,9 +197,9 @@ class Request:
             return given_up(plan, now, Kind.FAILED, "denied", verdict)
         if clearing and entry.spent:
             return given_up(plan, now, Kind.UNFINISHED, "attempts", verdict)
-        at = max(entry.not_before, self._lane.gate.closed_until)
-        if self._lane.stopping or now.at >= entry.deadline or entry.deadline < at:
-            again_at = max(now.at + 1.0, at)
+        lane = self._lane
+        if lane.stopping or lane.too_late(entry, now.at):
+            again_at = lane.again_at(entry, now.at)
             return given_up(plan, now, Kind.UNFINISHED, "deadline", verdict, again_at)
         return plan
 
@@ -207,7 +224,7 @@ class Request:
             return plan
 
         lane.shut(refusal, SIGN_IN_PAUSE)
-        await lane.apply([(entry, partial(refusal, entry)) for entry in ready])
+        await lane.books.apply([(entry, partial(refusal, entry)) for entry in ready])
 
 
 def _attempt(entry: Entry) -> Attempt:

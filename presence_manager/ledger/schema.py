@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from presence_manager.errors import LedgerUnusable
 from presence_manager.ledger.queries import load_migrations
-from presence_manager.ledger.trouble import is_busy, refused, unusable
+from presence_manager.ledger.trouble import DAMAGED, NOT_OURS, is_busy, refused, unusable
 
 T = TypeVar("T")
 
@@ -23,6 +23,7 @@ MIGRATIONS = load_migrations("sqlite")
 """The statements that lead from each schema version to the next; version 0 is an empty file."""
 
 _SMALL = 8 * 1024 * 1024  # bytes up to which a whole check costs no more than some milliseconds
+_SMALLEST = 512  # bytes of the smallest SQLite file
 _PATIENCE = 0.001  # seconds between two looks at a lock: often, so that nobody starves
 
 _PRAGMAS = (
@@ -94,6 +95,8 @@ def _prepare(path: Path) -> None:
             "has been emptied, but its -wal file beside it still has sessions",
             "Restore the file beside that -wal file, or put both aside",
         )
+    if 0 < found.st_size < _SMALLEST:  # SQLite takes that for nothing, and would write over it
+        raise unusable(path, *NOT_OURS)
     if not os.access(path, os.R_OK | os.W_OK):
         raise unusable(
             path, "cannot be written by this user", "Give it the right, or name another file"
@@ -112,7 +115,7 @@ def _adopt(connection: sqlite3.Connection, path: Path, busy_timeout: float) -> N
     if version and path.stat().st_size <= _SMALL:
         verdict = patiently(lambda: _value(connection, "PRAGMA quick_check(1)"), busy_timeout)
         if verdict != "ok":
-            raise sqlite3.DatabaseError(f"database disk image is malformed: {verdict}")
+            raise unusable(path, *DAMAGED)
     for pragma in _PRAGMAS:
         connection.execute(pragma)
     for number in range(version, len(MIGRATIONS)):

@@ -15,17 +15,20 @@ _BACKUP = (
     "that only it knew of end by themselves within 4 hours"
 )
 
+DAMAGED = ("is damaged", _BACKUP)
+NOT_OURS = (
+    "is not a ledger, or its first bytes are damaged",
+    "Name another file with PRESENCE_LEDGER__URL, or restore a copy",
+)
+
 _BY_CODE = {
     sqlite3.SQLITE_READONLY: ("cannot be written", _RIGHTS),
     sqlite3.SQLITE_PERM: ("cannot be accessed", _RIGHTS),
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "Check its folder, and the rights to it"),
     sqlite3.SQLITE_FULL: ("cannot grow: the disk is full", _SPACE),
     sqlite3.SQLITE_IOERR: ("cannot be read or written by the system", "Check the disk"),
-    sqlite3.SQLITE_CORRUPT: ("is damaged", _BACKUP),
-    sqlite3.SQLITE_NOTADB: (
-        "is not a ledger, or its first bytes are damaged",
-        "Name another file with PRESENCE_LEDGER__URL, or restore a copy",
-    ),
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: NOT_OURS,
 }
 _BY_ERRNO = {
     errno.EACCES: ("cannot be accessed", _RIGHTS),

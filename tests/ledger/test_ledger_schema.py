@@ -101,7 +101,7 @@ async def test_an_older_ledger_is_brought_up(
     assert connection.execute("SELECT count(*) FROM notes").fetchone() == (0,)
     connection.close()
     monkeypatch.undo()
-    with pytest.raises(LedgerUnusable, match="schema version 2.*knows none beyond 1"):
+    with pytest.raises(LedgerUnusable, match=r"schema version 2.*knows none beyond 1"):
         await ledger.open()
 
 
@@ -147,7 +147,10 @@ async def test_a_migration_that_another_process_did_is_not_done_again(
 
 
 def test_a_script_is_split_into_statements() -> None:
-    script = "-- a; b\nCREATE TABLE x (\n a TEXT DEFAULT ';'\n);\n\nCREATE TRIGGER t AFTER DELETE ON x\nBEGIN\n DELETE FROM y;\nEND;\n"
+    script = (
+        "-- a; b\nCREATE TABLE x (\n a TEXT DEFAULT ';'\n);\n\n"
+        "CREATE TRIGGER t AFTER DELETE ON x\nBEGIN\n DELETE FROM y;\nEND;\n"
+    )
     first, second = statements(script)
     assert first.startswith("-- a; b\nCREATE TABLE x")
     assert second.endswith("END;")

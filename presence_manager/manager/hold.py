@@ -32,6 +32,7 @@ class Hold:
         "failure",
         "key",
         "pair",
+        "releasing",
         "state",
         "tenant",
         "until",
@@ -56,6 +57,7 @@ class Hold:
         self.ended: Ended = ""
         self.failure: PresenceError | None = None
         self.done: asyncio.Future[None] | None = None
+        self.releasing = False
         self._release = release
         self._outcome: asyncio.Future[Outcome] | None = None
 
@@ -89,10 +91,12 @@ class Hold:
             self._outcome = self._release(self)
         return await asyncio.shield(self._outcome)
 
-    def pending(self) -> None:
-        """The hold is committed; `done` will tell when it is shown, or has ended."""
-        if self.done is None:
+    def pending(self, pair: Pair, until: float) -> None:
+        """The hold is on its way, perhaps again; `done` tells when it is shown, or has ended."""
+        self.pair, self.until = pair, until
+        if self.done is None or self.done.done():
             self.done = asyncio.get_running_loop().create_future()
+        self.state = "pending"
 
     def become_shown(self) -> None:
         """Graph said 200."""

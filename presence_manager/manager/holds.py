@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from datetime import datetime
-from math import inf, isfinite
+from math import isfinite
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -18,7 +17,8 @@ from presence_manager.core.session import Known, Session, Wish
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.placing import Placing
 from presence_manager.errors import HoldRefused, HoldTimeout, InvalidHold, PresenceError
-from presence_manager.hold import Ended, Hold, HoldFailed, HoldRequest
+from presence_manager.manager.hold import Ended, Hold, HoldFailed, HoldRequest
+from presence_manager.manager.ids import instant
 from presence_manager.ports import Clock
 from presence_manager.settings import HoldSettings
 
@@ -109,15 +109,22 @@ class Holds:
         if handles is None:
             return
         now = self._clock.now()
+        newest = row.newest(now)
         for hold in handles:
-            if row.wish(hold.key) is None:
-                if hold.until <= now:
-                    log.info("hold.expired", user=hold.user, tenant=hold.tenant, hold=hold.key)
-                    self._end(hold, "expired")
-                else:
-                    self._end(hold, "cleared")
-            elif hold.state == "pending" and row.known is Known.SHOWN:
-                hold.become_shown()
+            wish = row.wish(hold.key)
+            if wish is None:
+                self._end(hold, self._why_gone(hold, now))
+            elif hold.state == "pending" and row.known is Known.SHOWN and wish.pair == hold.pair:
+                if newest is not wish or row.pair == wish.pair:
+                    hold.become_shown()
+
+    def _why_gone(self, hold: Hold, now: float) -> Ended:
+        if hold.releasing:
+            return "released"
+        if hold.until > now:
+            return "cleared"
+        log.info("hold.expired", user=hold.user, tenant=hold.tenant, hold=hold.key)
+        return "expired"
 
     def refused(self, key: Key, name: str, verdict: Verdict) -> None:
         """Graph, or the sign-in, refused a hold for good."""
@@ -163,21 +170,22 @@ class Holds:
         except (TypeError, ValueError) as error:
             raise InvalidHold(f"user {key.user}: {error}") from None
         wish = Wish(name=name, owner=self._owner, pair=pair, lease=lease, made_at=now, until=until)
-        hold = Hold(key.lane.tenant, key.user, name, pair, until, self._release)
+        hold = self.named(key, name)
+        if hold is None or hold.releasing:
+            hold = Hold(key.lane.tenant, key.user, name, pair, until, self._release)
         return _Asked(request, key, wish, hold, timeout)
 
     async def _commit(self, asked: list[_Asked]) -> None:
         for one in asked:
-            self._adopt(one.key, one.hold)
+            self._adopt(one)
         await self._placing.place([(one.key, one.wish) for one in asked])
 
-    def _adopt(self, key: Key, hold: Hold) -> None:
-        before = self.named(key, hold.key)
-        others = tuple(h for h in self._handles.get(key, ()) if h is not before)
-        if before is not None:  # the same hold, put again: both handles are one
-            before.ended, before.state = "withdrawn", "ended"
-        self._handles[key] = (*others, hold)
-        hold.pending()
+    def _adopt(self, one: _Asked) -> None:
+        hold = one.hold
+        if self.named(one.key, hold.key) is not hold:
+            self._handles[one.key] = (*self._handles.get(one.key, ()), hold)
+        assert one.wish.pair is not None
+        hold.pending(one.wish.pair, one.wish.until)
 
     async def _wait(self, asked: list[_Asked]) -> None:
         """Wait until all are shown or refused, or their time is over."""
@@ -226,17 +234,6 @@ class Holds:
             self._handles[key] = left
         else:
             self._handles.pop(key, None)
-
-
-def instant(at: datetime | float) -> float:
-    """Seconds since the epoch; raise ValueError for a naive datetime, or for nonsense."""
-    if isinstance(at, datetime):
-        if at.tzinfo is None:
-            raise ValueError("a datetime needs its time zone, for example datetime.now(UTC)")
-        return at.timestamp()
-    if not -inf < float(at) < inf:
-        raise ValueError(f"{at} is not an instant in seconds since the epoch")
-    return float(at)
 
 
 def _refusal(hold: Hold, verdict: Verdict) -> HoldRefused:

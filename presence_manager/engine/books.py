@@ -1,0 +1,136 @@
+"""A lane's books: what is committed, and who is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol
+
+from presence_manager.core.key import Key
+from presence_manager.core.outcome import Outcome
+from presence_manager.core.session import Session
+from presence_manager.core.verdict import Verdict
+from presence_manager.engine.commit import Work, commit
+from presence_manager.engine.entry import Entry
+from presence_manager.engine.plan import Now, Plan, take_over
+from presence_manager.errors import LedgerError
+from presence_manager.ports import Ledger, Query
+
+LEDGER_PAUSE = 1.0
+"""Seconds before a commit that failed is tried again."""
+
+
+class Audience(Protocol):
+    """Who is told what became of the sessions."""
+
+    def rested(self, row: Session, at: float) -> None:
+        """A session came to rest; it wants a look at `at` (infinite: never)."""
+        ...
+
+    def refused(self, key: Key, name: str, verdict: Verdict) -> None:
+        """The hold of that name was refused for good, by Graph or the sign-in."""
+        ...
+
+    def became(self, outcome: Outcome) -> None:
+        """A session has an outcome in a sweep."""
+        ...
+
+
+class Books:
+    """Commits plans, tells the audience, and hands each entry back to its lane by `go_on`."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        moment: Callable[[], Now],
+        audience: Audience,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        go_on: Callable[[Entry, Plan], None],
+        wake: Callable[[], None],
+        log: Any,
+    ) -> None:
+        self.stopping = False
+        self._ledger = ledger
+        self._moment = moment
+        self._audience = audience
+        self._spawn = spawn
+        self._go_on = go_on
+        self._wake = wake
+        self._log = log
+
+    async def apply(self, work: list[Work]) -> None:
+        """Commit plans, tell who waits, and go on with what is left to do."""
+        if work:
+            self.deliver(await self.committed(work))
+
+    async def committed(self, work: list[Work]) -> list[tuple[Entry, Plan]]:
+        """Commit plans, and try again while the ledger fails: no verdict may be forgotten.
+
+        A lane that is being stopped does not wait for its ledger; its outcomes go unrecorded.
+        """
+        while True:
+            try:
+                return await commit(self._ledger, work)
+            except LedgerError as error:
+                self._log.error("ledger.failed", error=str(error))
+                if self.stopping:
+                    return [(entry, planner(entry.row).unrecorded()) for entry, planner in work]
+            await asyncio.sleep(LEDGER_PAUSE)
+
+    def deliver(self, plans: list[tuple[Entry, Plan]]) -> None:
+        """Tell what became of the sessions, and go on with what is left to do."""
+        for entry, plan in plans:
+            entry.busy = False
+            for outcome in plan.outcomes:
+                self._audience.became(outcome)
+            if entry.missing:
+                missing, entry.missing = entry.missing, ()
+                self._spawn(self._look_up(entry.key, missing))
+            self._go_on(entry, plan)
+        self._wake()
+
+    def rested(self, entry: Entry, at: float) -> None:
+        """Tell that a session came to rest, and which of its holds were refused before."""
+        for name, verdict in (entry.refused or {}).items():
+            self._audience.refused(entry.key, name, verdict)
+        self._audience.rested(entry.row, at)
+
+    async def reread(self, entries: list[Entry]) -> None:
+        """See what another process has made of these sessions, and whether it is still there."""
+        while True:
+            try:
+                rows = await self._ledger.get([entry.key for entry in entries])
+                alive = await self._ledger.alive()
+                break
+            except LedgerError as error:
+                self._log.error("ledger.failed", error=str(error))
+                if self.stopping:
+                    return
+            await asyncio.sleep(LEDGER_PAUSE)
+        now = self._moment()
+        work: list[Work] = []
+        for entry, row in zip(entries, rows, strict=True):
+            if row.version != entry.row.version:
+                entry.see(row)
+            entry.stale = False
+            owner = row.attempt.owner if row.attempt is not None else ""
+            work.append((entry, partial(take_over, now=now, dead=frozenset({owner}) - alive)))
+        await self.apply(work)
+
+    async def _look_up(self, key: Key, sweeps: tuple[str, ...]) -> None:
+        """Another process has finished a session for us: read what became of it."""
+        for sweep_id in sweeps:
+            query = Query(
+                origin=key.lane.origin,
+                app=key.lane.app,
+                sweep_id=sweep_id,
+                tenant=key.lane.tenant,
+                user=key.user,
+            )
+            try:
+                for _, outcome in await self._ledger.outcomes(query, 0, 1):
+                    self._audience.became(outcome)
+            except LedgerError as error:
+                self._log.error("ledger.failed", error=str(error))

@@ -1,0 +1,108 @@
+"""From what callers call a user to the key of a session."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from datetime import datetime
+from math import inf
+
+from presence_manager.core.key import Key, LaneId, guid
+from presence_manager.core.session import Session
+from presence_manager.engine.recovery import CHUNK
+from presence_manager.errors import InvalidHold, SettingsError
+from presence_manager.ports import Scope
+from presence_manager.settings import Settings
+
+User = str | tuple[str, str]
+"""A user's id, or (tenant's id, user's id)."""
+Users = Iterable[User] | AsyncIterable[User]
+
+
+class Ids:
+    """Checks ids once, at the door, and folds them to one spelling.
+
+    Raises SettingsError when the settings name no application, or hold what is not an id.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.origin = settings.graph.base_url
+        self.app = _setting(settings.client_id, "client", "client_id")
+        self.default_tenant = (
+            _setting(settings.tenant_id, "tenant", "tenant_id") if settings.tenant_id else ""
+        )
+
+    def key(self, user: str, tenant: str | None) -> Key:
+        """The session of this user; raise InvalidHold, before anything is written or sent."""
+        where = self.default_tenant if tenant is None else checked(tenant, "tenant")
+        if not where:
+            raise InvalidHold(
+                "no tenant: give tenant=, or set tenant_id (PRESENCE_TENANT_ID) as the default"
+            )
+        return Key(LaneId(self.origin, self.app, where), checked(user, "user"))
+
+    def scope(self, *, tenant: str | None = None, owner: str | None = None) -> Scope:
+        """Which rows of the ledger; raise InvalidHold for a malformed tenant."""
+        narrow = checked(tenant, "tenant") if tenant else None
+        return Scope(origin=self.origin, app=self.app, tenant=narrow, owner=owner)
+
+    async def chunks(self, users: Users, tenant: str | None) -> AsyncIterator[list[Session]]:
+        """The users as rows that the ledger need not know, each once, a chunk at a time."""
+        seen: set[Key] = set()
+        chunk: list[Session] = []
+        async for user in _each(users):
+            name, where = (user, tenant) if isinstance(user, str) else (user[1], user[0])
+            key = self.key(name, where)
+            if key in seen:
+                continue
+            seen.add(key)
+            chunk.append(Session(key=key))
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+
+def checked(text: str, what: str) -> str:
+    """The id in its one spelling; raise InvalidHold for anything but a GUID."""
+    try:
+        return guid(text, what)
+    except (ValueError, TypeError) as error:
+        raise InvalidHold(str(error)) from None
+
+
+def instant(at: datetime | float) -> float:
+    """Seconds since the epoch; raise InvalidHold for a naive datetime, or for nonsense."""
+    if isinstance(at, datetime):
+        if at.tzinfo is None:
+            raise InvalidHold("a datetime needs its time zone, for example datetime.now(UTC)")
+        return at.timestamp()
+    try:
+        seconds = float(at)
+    except (TypeError, ValueError):
+        seconds = inf
+    if not -inf < seconds < inf:
+        raise InvalidHold(f"{at!r} is not an instant: give a datetime, or seconds since the epoch")
+    return seconds
+
+
+async def _each(users: Users) -> AsyncIterator[User]:
+    if isinstance(users, str):
+        raise InvalidHold("users= takes several ids; for one user there is clear()")
+    if isinstance(users, AsyncIterable):
+        async for user in users:
+            yield user
+    else:
+        for user in users:
+            yield user
+
+
+def _setting(text: str, what: str, name: str) -> str:
+    if not text:
+        raise SettingsError(
+            f"{name} is not set: give Settings({name}=...) or set PRESENCE_{name.upper()}"
+        )
+    try:
+        return guid(text, what)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None

@@ -1,0 +1,172 @@
+"""The engine of one manager, wired together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from math import inf
+
+import structlog
+
+from presence_manager.core.key import Key, LaneId
+from presence_manager.core.outcome import Kind, Outcome, Progress, Report
+from presence_manager.core.session import Session, Terms
+from presence_manager.core.verdict import Verdict
+from presence_manager.engine.entry import Rank
+from presence_manager.engine.gate import Gate
+from presence_manager.engine.lane import Lane, LaneTerms
+from presence_manager.engine.lanes import Lanes
+from presence_manager.engine.placing import Placing
+from presence_manager.engine.plan import Now
+from presence_manager.engine.recovery import Recovery
+from presence_manager.engine.renewer import Renewer
+from presence_manager.engine.retry import RetryPolicy
+from presence_manager.engine.sweep import Release, Sweep, Sweeper, release_named
+from presence_manager.ports import Clock, Graph, Ledger
+from presence_manager.settings import Settings
+
+log = structlog.get_logger()
+
+
+class Works:
+    """Lanes, sweeps, renewals and recovery over one ledger and one Graph.
+
+    It hears what becomes of the sessions (`engine.lane.Audience`) and passes it on: to the sweep,
+    to the renewer, and to `rested` and `refused`, which the holds set.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        owner: str,
+        *,
+        ledger: Ledger,
+        graph: Graph,
+        clock: Clock,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self._settings = settings
+        self._owner = owner
+        self._ledger = ledger
+        self._graph = graph
+        self._clock = clock
+        self.on_rest: Callable[[Session], None] = lambda row: None
+        self.on_refusal: Callable[[Key, str, Verdict], None] = lambda key, name, verdict: None
+        retry = settings.retry
+        terms = Terms(timeout=settings.graph.timeout, margin=retry.margin, settle=retry.settle)
+        self.terms = terms
+        self._how = LaneTerms(
+            terms=terms,
+            policy=policy
+            or RetryPolicy(
+                attempts=retry.attempts,
+                first_wait=retry.first_wait,
+                longest_wait=retry.longest_wait,
+            ),
+            batching=settings.graph.batch == "auto",
+            width=settings.graph.in_flight,
+        )
+        self.lanes = Lanes(self._lane)
+        self.sweeper = Sweeper(self.lanes, ledger=ledger, clock=clock, now=self.now)
+        self.placing = Placing(self.lanes, ledger=ledger, now=self.now)
+        self.renewer = Renewer(
+            self.lanes,
+            ledger=ledger,
+            clock=clock,
+            owner=owner,
+            window=settings.graph.budget_window,
+            gone=lambda row: self.rested(row, inf),
+        )
+        self.recovery = Recovery(
+            self.sweeper,
+            ledger=ledger,
+            clock=clock,
+            origin=settings.graph.base_url,
+            app=settings.client_id.lower(),
+        )
+
+    def now(self) -> Now:
+        """The moment, with all that the plans want to know."""
+        return Now(
+            at=self._clock.now(),
+            owner=self._owner,
+            terms=self.terms,
+            graph=self._graph.date(),
+            retry=self._settings.recovery.retry,
+        )
+
+    def rested(self, row: Session, at: float) -> None:
+        """A session came to rest."""
+        self.renewer.schedule(row.key, at)
+        self.on_rest(row)
+
+    def refused(self, key: Key, name: str, verdict: Verdict) -> None:
+        """A hold was refused for good."""
+        self.on_refusal(key, name, verdict)
+
+    def became(self, outcome: Outcome) -> None:
+        """A session has an outcome."""
+        self.sweeper.became(outcome)
+
+    async def sweep(
+        self,
+        source: AsyncIterator[list[Session]],
+        release: Release,
+        *,
+        deadline: float | None,
+        progress: Callable[[Progress], None] | None = None,
+        rank: Rank = Rank.SWEEP,
+    ) -> Report:
+        """Clear what the source names, within `deadline` seconds. Raises LedgerError."""
+        now = self._clock.now()
+        sweep = Sweep(started=now, deadline=inf if deadline is None else now + deadline)
+        report = await self.sweeper.run(sweep, source, release, rank=rank, progress=progress)
+        log.info(
+            "sweep.done",
+            sweep=report.sweep_id,
+            seconds=round(report.seconds, 3),
+            counts=report.counts,
+            ok=report.ok,
+        )
+        return report
+
+    async def sweep_one(self, row: Session, release: Release, deadline: float) -> Outcome:
+        """Clear one session: a sweep of one, before all others. Raises LedgerError."""
+        now = self._clock.now()
+        sweep = Sweep(started=now, deadline=now + deadline)
+        await self.sweeper.run(sweep, _once([row]), release, rank=Rank.RELEASE)
+        return sweep.last or self._untold(row.key, Kind.UNFINISHED, "deadline", sweep.id)
+
+    async def release(self, key: Key, name: str) -> Outcome:
+        """End one hold, in whichever process; harmless if there is none. Raises LedgerError."""
+        row = (await self._ledger.get([key]))[0]
+        if row.wish(name) is None:
+            return self._untold(key, Kind.NEVER_SET, "not held")
+        return await self.sweep_one(row, release_named(name), self._settings.release.timeout)
+
+    def _untold(self, key: Key, kind: Kind, reason: str, sweep_id: str = "") -> Outcome:
+        return Outcome(
+            key=key,
+            kind=kind,
+            sweep_id=sweep_id,
+            at=self._clock.now(),
+            owner=self._owner,
+            reason=reason,
+            recorded=False,
+        )
+
+    def _lane(self, lane_id: LaneId) -> Lane:
+        graph = self._settings.graph
+        return Lane(
+            lane_id,
+            ledger=self._ledger,
+            graph=self._graph,
+            clock=self._clock,
+            gate=Gate(graph.budget, graph.budget_window),
+            how=self._how,
+            now=self.now,
+            audience=self,
+        )
+
+
+async def _once(rows: list[Session]) -> AsyncIterator[list[Session]]:
+    yield rows
