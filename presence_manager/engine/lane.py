@@ -25,6 +25,7 @@ from presence_manager.core.decide import Rest, Send, Wait
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind
 from presence_manager.core.session import Session, Terms
+from presence_manager.core.verdict import Verb
 from presence_manager.engine.books import Audience, Books
 from presence_manager.engine.commit import Planner, Work
 from presence_manager.engine.entry import Entry, Rank

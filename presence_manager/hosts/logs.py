@@ -42,7 +42,7 @@ _SECRET_TEXT = [
     (re.compile(r"(://)[^/@\s]+@"), rf"\1{MASK}@"),
     (
         re.compile(
-            r"""((?:secret|token|password|passphrase|assertion|sig|code)["']?\s*[=:]\s*["']?)"""
+            r"""((?:secret|token|password|passphrase|assertion|\bsig)["']?\s*[=:]\s*["']?)"""
             r"""[^\s"'&,;<>)}\]]+""",
             re.IGNORECASE,
         ),
@@ -105,7 +105,8 @@ def hashed(user: str) -> str:
 
     The same everywhere and always, so that lines of several processes and days can be put
     together, and whoever is asked about a user can find that user's lines. It is a pseudonym:
-    who has a list of ids can compute this for each of them.
+    who has a list of ids can compute this for each of them. In free text every GUID is replaced,
+    since nothing there says whose it is.
     """
     digest = blake2b(user.strip().lower().encode(), digest_size=8, person=b"presence-user")
     return f"user-{digest.hexdigest()}"

@@ -100,7 +100,7 @@ class OwnerLocks:
             except BaseException:
                 os.close(descriptor)
                 raise
-            if free:
+            if free and _is_at(path, descriptor):
                 _remove(path, descriptor)
             else:
                 os.close(descriptor)
@@ -140,15 +140,15 @@ def _remove(path: Path, descriptor: int) -> None:
 
 
 _all: WeakSet[OwnerLocks] = WeakSet()
-_fork_waits: list[bool] = []
+_forking: dict[int, bool] = {}
 
 
 def _before_fork() -> None:
-    _fork_waits.append(_looking.acquire(timeout=_FORK_PATIENCE))
+    _forking[threading.get_ident()] = _looking.acquire(timeout=_FORK_PATIENCE)
 
 
 def _after_fork() -> None:
-    if _fork_waits.pop():
+    if _forking.pop(threading.get_ident()):
         _looking.release()
 
 

@@ -116,7 +116,10 @@ def _unescaped(field: str) -> str:
 
 def file_warnings(path: Path) -> list[str]:
     """Return whether others on this machine may read the ledger."""
-    mode = stat.S_IMODE(path.stat().st_mode)
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return []
     if os.name == "nt" or not mode & 0o077:
         return []
     return [

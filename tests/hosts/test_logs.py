@@ -197,6 +197,10 @@ class TestSecrets:
         assert SECRET not in stream.getvalue()
         assert stream.getvalue().count("RuntimeError: refused") == 2
 
+    def test_what_graph_answered_stays(self) -> None:
+        event = {"error": "status_code: 404, error code=NotFound, request-id: x"}
+        assert clean(None, "info", event) == event
+
     def test_numbers_under_such_a_name_are_none(self) -> None:
         event = {"token_expires_in": 3599, "tokens": True, "token": None, "token_x": "y"}
         assert clean(None, "info", event) == {**event, "token_x": MASK}
@@ -230,8 +234,12 @@ class TestForgery:
         for _ in range(100):
             deep = [deep]
         structlog.get_logger().info(
-            "a", text="x" * 1_000_000, many=list(range(1000)), each={n: n for n in range(99)}, deep=deep
-        )  # fmt: skip
+            "a",
+            text="x" * 1_000_000,
+            many=list(range(1000)),
+            each={n: n for n in range(99)},
+            deep=deep,
+        )
         [line] = lines(stream)
         assert line["text"].endswith("x... (998000 more)")
         assert line["many"][-1] == "... (950 more)"

@@ -181,6 +181,7 @@ def test_a_file_that_others_may_read_is_warned_about(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.touch(mode=0o600)
     path.chmod(0o600)
+    assert file_warnings(tmp_path / "gone") == []
     assert file_warnings(path) == []
     path.chmod(0o640)
     (warning,) = file_warnings(path)

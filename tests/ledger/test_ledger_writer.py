@@ -15,7 +15,7 @@ from ledger_samples import ALL, OWN, key, new, row
 
 from presence_manager.core.session import Step
 from presence_manager.errors import LedgerError
-from presence_manager.ledger import SqliteLedger, database
+from presence_manager.ledger import SqliteLedger, database, writer
 from presence_manager.ledger.database import Database
 from presence_manager.ledger.writer import InlineWriter, ThreadWriter
 
@@ -76,6 +76,19 @@ async def test_callers_that_wait_share_one_commit(ledger: SqliteLedger, traced: 
     assert counts["COMMIT"] == 2, "the gate's own, and one for 200 callers"
     assert counts["SAVEPOINT"] == 200
     assert len(await ledger.page(OWN, None, 1000)) == 400
+
+
+async def test_no_caller_waits_for_more_than_so_many_others(
+    ledger: SqliteLedger, traced: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_TOGETHER", 4)
+    async with Gate(ledger) as let_go:
+        puts = [asyncio.ensure_future(ledger.put(new(str(n)))) for n in range(10)]
+        await asyncio.sleep(0)
+        traced.clear()
+        let_go()
+        await asyncio.gather(*puts)
+    assert Counter(traced)["COMMIT"] == 1 + 3
 
 
 async def test_nobody_is_told_before_the_commit(ledger: SqliteLedger, traced: Statements) -> None:
@@ -219,17 +232,15 @@ async def test_close_does_not_wait_for_a_disk_that_hangs(tmp_path: Path) -> None
 
 
 async def test_an_open_that_is_cancelled_leaves_nothing_open(tmp_path: Path) -> None:
-    threads = threading.active_count()
+    before = set(threading.enumerate())
     ledger = SqliteLedger(tmp_path / "ledger.db")
     opening = asyncio.ensure_future(ledger.open())
     await asyncio.sleep(0)
     opening.cancel()
     await asyncio.wait([opening])
-    for thread in threading.enumerate():
-        if thread.name == "presence-ledger":
-            await asyncio.to_thread(thread.join)
     assert opening.cancelled()
-    assert threading.active_count() <= threads + 1  # to_thread's own
+    (thread,) = set(threading.enumerate()) - before
+    await asyncio.to_thread(thread.join)
     await ledger.open()
     assert await ledger.outcomes(ALL, 0, 1) == []
     await ledger.close()
