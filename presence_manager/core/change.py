@@ -55,7 +55,7 @@ def release(
 
 def found(row: Session, live_until: float, owner: str) -> Session:
     """Reckon with a session that the ledger does not know, since somebody wants it cleared."""
-    if row.version or row.known is not Known.ABSENT:
+    if not row.over:
         return row
     known = after(row.known, Event.FOUND)
     return replace(row, known=known, may_live_until=live_until, clock=owner)

@@ -62,7 +62,7 @@ def decide(
             return Rest(next_look(row, now))
         return Send(Verb.SET, wish)
     if row.known is Known.ABSENT:
-        return Finish(row.answer or Kind.NEVER_SET, gone=True)
+        return _absent(row, now)
     if lapsed(row, terms, certain):
         return Finish(Kind.LAPSED, gone=True)
     if row.answer is not None and now < row.sets_settle:
@@ -89,6 +89,14 @@ def next_look(row: Session, now: float) -> float:
         if wish.live(now):
             at = min(at, wish.until)
     return at
+
+
+def _absent(row: Session, now: float) -> Action:
+    """Nothing is left, but a lost clear may still come, and a new hold has to know of it."""
+    kind = row.answer or Kind.NEVER_SET
+    if now >= row.clears_settle:
+        return Finish(kind, gone=True)
+    return Finish(kind, gone=False) if row.sweeps else Rest(row.clears_settle)
 
 
 def _is_shown(row: Session, wish: Wish, now: float, terms: Terms) -> bool:

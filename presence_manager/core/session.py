@@ -102,6 +102,11 @@ class Session:
         """The user's object id."""
         return self.key.user
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left of it but the memory of a clear that may still come."""
+        return not (self.wishes or self.sweeps or self.attempt or self.known is not Known.ABSENT)
+
     def newest(self, now: float) -> Wish | None:
         """The hold whose pair is wanted at `now`; a tracked one only where there is no other."""
         tracked = None

@@ -76,7 +76,8 @@ def conclude(row: Session, now: Now, verdict: Verdict | None = None, reason: str
         return Plan(row, action)
     outcomes: tuple[Outcome, ...] = ()
     while isinstance(action, Finish):
-        row = _in_a_sweep(row, now) if action.gone else row
+        if action.gone and not row.clears_settle:
+            row = _in_a_sweep(row, now)
         outcomes += change.outcomes(row, action.kind, now.at, now.owner, verdict, reason)
         if action.gone:
             return Plan(row, action, outcomes, delete=True)

@@ -20,12 +20,14 @@ CHUNK = 1_000
 """Rows read from the ledger, and committed, at a time."""
 
 
-async def pages(ledger: Ledger, scope: Scope) -> AsyncIterator[list[Session]]:
-    """All rows of the scope, a chunk at a time."""
+async def pages(
+    ledger: Ledger, scope: Scope, *, over: bool = False
+) -> AsyncIterator[list[Session]]:
+    """All rows of the scope, a chunk at a time; `over`: those of which nothing is left, too."""
     after: Key | None = None
     while rows := await ledger.page(scope, after, CHUNK):
         after = rows[-1].key
-        yield rows
+        yield rows if over else [row for row in rows if not row.over]
 
 
 class Recovery:
@@ -51,7 +53,9 @@ class Recovery:
             sweep.deadline = now + deadline
         alive = await self._ledger.alive()
         scope = Scope(origin=self._origin, app=self._app, orphans_of=alive)
-        report = await self._sweeper.run(sweep, pages(self._ledger, scope), release_dead(alive))
+        report = await self._sweeper.run(
+            sweep, pages(self._ledger, scope, over=True), release_dead(alive)
+        )
         if report.total:
             log.info("recovery.done", sweep=sweep.id, counts=report.counts)
         return report

@@ -72,7 +72,7 @@ def release_dead(alive: frozenset[str]) -> Release:
             row = change.abandon(row, now.at, now.owner, now.terms)
         dead = frozenset(w.name for w in row.wishes if w.owner and w.owner not in alive)
         row = change.release(row, now.at, now.owner, names=dead)
-        if row.newest(now.at) is None:
+        if row.newest(now.at) is None and not row.over:
             row = change.release(row, now.at, now.owner, names=frozenset(), sweep_id=sweep_id)
         return row
 

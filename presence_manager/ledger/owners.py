@@ -153,7 +153,9 @@ def _after_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
-    _after_fork()
+    _forking.clear()
+    if _looking.locked():  # by the thread that forked, or by one that is not here any more
+        _looking.release()
     for locks in list(_all):
         locks.drop_inherited()
 

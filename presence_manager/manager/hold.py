@@ -132,6 +132,7 @@ class HoldRequest:
     ttl: float | None = None
     timeout: float | None = None
     wait: bool = True
+    detached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from math import isfinite
+from math import ceil, isfinite
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ import structlog
 
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Outcome
-from presence_manager.core.pair import checked_lease, pair_of
+from presence_manager.core.pair import SHORTEST_LEASE, checked_lease, pair_of
 from presence_manager.core.session import Known, Session, Wish
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.placing import Placing
@@ -161,6 +161,8 @@ class Holds:
                 until = min(until, now + request.ttl)
             if until <= now:
                 raise ValueError("until= lies in the past: the hold would end before it began")
+            if request.detached:
+                lease = _whole_life(request, until - now)
             timeout = defaults.timeout if request.timeout is None else request.timeout
             if not timeout > 0:
                 raise ValueError(f"timeout is in seconds, more than 0, not {timeout}")
@@ -169,7 +171,8 @@ class Holds:
                 raise ValueError("key= is 1 to 200 characters long")
         except (TypeError, ValueError) as error:
             raise InvalidHold(f"user {key.user}: {error}") from None
-        wish = Wish(name=name, owner=self._owner, pair=pair, lease=lease, made_at=now, until=until)
+        owner = "" if request.detached else self._owner
+        wish = Wish(name=name, owner=owner, pair=pair, lease=lease, made_at=now, until=until)
         hold = self.named(key, name)
         if hold is None or hold.releasing:
             hold = Hold(key.lane.tenant, key.user, name, pair, until, self._release)
@@ -234,6 +237,13 @@ class Holds:
             self._handles[key] = left
         else:
             self._handles.pop(key, None)
+
+
+def _whole_life(request: HoldRequest, seconds: float) -> float:
+    """The lease of a hold that nobody will renew: until it ends, or as short as Graph takes."""
+    if request.until is None and request.ttl is None:
+        raise ValueError("a detached hold needs until= or ttl=: nobody else would end it")
+    return checked_lease(max(SHORTEST_LEASE, ceil(seconds)))
 
 
 def _refusal(hold: Hold, verdict: Verdict) -> HoldRefused:

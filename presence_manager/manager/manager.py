@@ -138,14 +138,15 @@ class PresenceManager:
                 self._works.recovery.watch(self.settings.recovery.watch)
             )
 
-    async def recovered(self) -> Report:
+    async def recovered(self, *, deadline: float | None = None) -> Report:
         """Wait until what dead processes left has been seen to; return how it went.
 
-        Raises LedgerError.
+        `deadline` is in seconds, for a manager that was opened without recovery: that which
+        begins with `open` has none. Raises LedgerError.
         """
         self._check()
         if self._recovered is None:
-            self._recovered = asyncio.create_task(self._works.recovery.once())
+            self._recovered = asyncio.create_task(self._works.recovery.once(deadline=deadline))
         return await asyncio.shield(self._recovered)
 
     async def close(
@@ -225,20 +226,22 @@ class PresenceManager:
         ttl: float | None = None,
         timeout: float | None = None,
         wait: bool = True,
+        detached: bool = False,
     ) -> Hold:
         """Show the user so until the hold is released; return when Graph said 200.
 
         `lease` is in seconds, how long Graph keeps the session should this process die. `key`
         names the hold: to hold again under the same key changes it. `until` (an aware datetime,
         or seconds since the epoch) or `ttl` (seconds) end it. With `wait=False` it returns at
-        once; `await hold.shown()` then waits.
+        once; `await hold.shown()` then waits. A `detached` hold outlives this process: Graph keeps
+        it until `until` or `ttl`, at most four hours, and nobody renews it.
 
         Raises InvalidHold before anything; LedgerError when the hold could not be made durable,
         then Graph was not asked; HoldRefused; HoldTimeout after `timeout` seconds; Closed. On
         time-out and on cancellation the hold is withdrawn, and cleared if it may have left.
         """
         request = HoldRequest(
-            user, availability, activity, tenant, lease, key, until, ttl, timeout, wait
+            user, availability, activity, tenant, lease, key, until, ttl, timeout, wait, detached
         )
         result = (await self.hold_many([request]))[0]
         if isinstance(result, HoldFailed):

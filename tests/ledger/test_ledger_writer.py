@@ -249,7 +249,16 @@ async def test_an_open_that_is_cancelled_leaves_nothing_open(tmp_path: Path) -> 
 async def test_inline_runs_at_once_without_the_loop(tmp_path: Path) -> None:
     ledger = SqliteLedger(tmp_path / "ledger.db", writer=InlineWriter())
     threads = threading.active_count()
-    for step in (ledger.open(), ledger.put(new("a")), ledger.close()):
+    for step in (ledger.open(), ledger.put(new("a")), ledger.enter("me")):
         with pytest.raises(StopIteration):
             step.send(None)
+    with pytest.raises(LedgerError, match="cannot hold"):
+        ledger.put(new("\ud800")).send(None)
+    with pytest.raises(StopIteration):
+        ledger.close().send(None)
     assert threading.active_count() == threads
+
+
+async def test_a_writer_that_was_not_started_ends_at_once() -> None:
+    for idle in (ThreadWriter(), InlineWriter()):
+        await idle.stop(lambda: pytest.fail("there is nothing to end"))

@@ -68,11 +68,12 @@ async def _comes_before(event: asyncio.Event, task: asyncio.Task[Any]) -> bool:
 
 
 class _Debug:
-    """Whether faults are shown with their traceback."""
+    """Whether faults are shown with their traceback (`wanted`), and the log (`verbose`)."""
 
     def __init__(self) -> None:
         # Taken out, for every other variable of that prefix is a setting, and checked.
         self.wanted = os.environ.pop("PRESENCE_DEBUG", "0") not in ("", "0")
+        self.verbose = False
 
 
 debug = _Debug()
@@ -184,11 +185,12 @@ def _ended_by_signals() -> Iterator[None]:
 
 @contextmanager
 def _heard_by(stop: Stop) -> Iterator[None]:
-    """Let the signals ask the stop; one that the parent told to ignore (nohup) stays ignored."""
+    """Let the signals ask the stop; under nohup the end of the terminal is no signal."""
     loop = asyncio.get_running_loop()
     before = {}
     for number in _SIGNALS:
-        if signal.getsignal(number) in (signal.SIG_IGN, None):
+        ignored = signal.getsignal(number) in (signal.SIG_IGN, None)
+        if ignored and number != signal.SIGINT:  # a shell's background job: it should still release
             continue
         with suppress(ValueError, OSError):
             before[number] = signal.getsignal(number)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import shutil
 import stat
 import sys
 import tempfile
@@ -48,6 +47,7 @@ class Users:
         self.total = self.duplicates = self.others = 0
         self.line = 0
         self.marks: list[int] = []
+        self._checked = False
         self._source = source
         self._tenant = tenant
         self._only = only
@@ -66,6 +66,7 @@ class Users:
                 f"{self.name} names no user: write one user id in a line (or tenant,user); "
                 "nothing was sent"
             )
+        self._checked = True
 
     def __iter__(self) -> Iterator[Person]:
         self._source.seek(0)
@@ -86,6 +87,10 @@ class Users:
                 self.marks.append(self.line)
             seen.add(print_of_both)
             yield tenant, user
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._source.close()
 
     def line_after(self, taken: int) -> int | None:
         """The line of the user that follows the first `taken` ones; None if all were taken.
@@ -135,16 +140,15 @@ class Users:
 
     def _wrong(self, what: str) -> Wrong:
         where = f"{self.name}, line {self.line}" if self.line else self.name
-        return Wrong(f"{where}: {what}; nothing was sent")
+        end = "it was changed while it was read" if self._checked else "nothing was sent"
+        return Wrong(f"{where}: {what}; {end}")
 
 
 def named(words: Iterable[str], *, tenant: str, only: bool) -> Users:
     """The users named on the command line, checked. Raises Wrong."""
     source = tempfile.SpooledTemporaryFile(max_size=_SPOOLED)  # noqa: SIM115 - the caller's now
     source.writelines(f"{word[:LONGEST_LINE]}\n".encode(errors="replace") for word in words)
-    users = Users(source, "the users given", tenant=tenant, only=only)
-    users.check()
-    return users
+    return _checked(Users(source, "the users given", tenant=tenant, only=only))
 
 
 def listed(file: str, *, tenant: str, only: bool, from_line: int) -> Users:
@@ -154,8 +158,15 @@ def listed(file: str, *, tenant: str, only: bool, from_line: int) -> Users:
         source = _opened(file)
     except OSError as error:
         raise Wrong(f"--users: {name} cannot be read: {error.strerror}") from None
-    users = Users(source, name, tenant=tenant, only=only, from_line=from_line)
-    users.check()
+    return _checked(Users(source, name, tenant=tenant, only=only, from_line=from_line))
+
+
+def _checked(users: Users) -> Users:
+    try:
+        users.check()
+    except BaseException:
+        users.close()
+        raise
     return users
 
 
@@ -172,6 +183,13 @@ def _opened(file: str) -> IO[bytes]:
 
 def _copied(source: IO[bytes]) -> IO[bytes]:
     copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's
-    shutil.copyfileobj(source, copy)
-    copy.seek(0)
+    try:
+        while line := source.readline(LONGEST_LINE):
+            copy.write(line)
+            if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                break  # the check will refuse it: what follows may have no end
+        copy.seek(0)
+    except BaseException:
+        copy.close()
+        raise
     return copy

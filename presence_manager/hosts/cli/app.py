@@ -1,0 +1,273 @@
+"""The commands, their options and their help; the work is in a file for each."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from presence_manager.hosts.cli.running import debug, finish
+
+_HELP = """Tracks, renews and clears the Teams presence sessions that an application holds.
+
+Settings come from PRESENCE_* variables, or from the TOML file that PRESENCE_CONFIG names;
+`presence-manager config show` lists them. Try everything without a tenant: `presence-manager demo`.
+
+Exit status: 0 all gone (or superseded), 1 some failed or unfinished, 2 wrong usage, settings or
+ledger, 3 no tenant could sign in, 4 interrupted.
+"""
+
+app = typer.Typer(
+    help=_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config = typer.Typer(help="Show or check the settings.", no_args_is_help=True)
+app.add_typer(config, name="config")
+
+Tenant = Annotated[
+    str | None,
+    typer.Option(help="Only this tenant; also the one meant where a user comes without one."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print one row for each outcome on stdout.")]
+Deadline = Annotated[
+    str | None, typer.Option(help="End after this long, for example 30s or 5m.", metavar="TIME")
+]
+
+
+class Spelling(StrEnum):
+    """How the emulator spells Retry-After."""
+
+    WHOLE = "whole"
+    FRACTIONAL = "fractional"
+    HTTP_DATE = "http-date"
+    ABSENT = "absent"
+    NONSENSE = "nonsense"
+    ONE = "one"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        typer.echo(f"presence-manager {version('presence-manager')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everywhere(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the log, on stderr.")
+    ] = False,
+    traceback: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks (also: PRESENCE_DEBUG=1).")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    debug.wanted = debug.wanted or traceback
+    debug.verbose = verbose
+
+
+@app.command()
+def clear(
+    users: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[USERS]...", help="Users' ids, or tenant,user."),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--users",
+            metavar="FILE",
+            help="A file with one user id (or tenant,user) in a line; - is standard input.",
+        ),
+    ] = None,
+    held: Annotated[
+        bool, typer.Option("--held", help="All sessions of the ledger, of every process.")
+    ] = False,
+    tenant: Tenant = None,
+    deadline: Deadline = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say who would be cleared; send and write nothing.")
+    ] = False,
+    json: Json = False,
+    csv: Csv = False,
+    from_line: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Go on with line N of --users after an interruption."
+        ),
+    ] = None,
+) -> None:
+    """Clear users now, whoever holds them, and say what became of each.
+
+    All holds of these users end, in every process, and their sessions are cleared, whether the
+    ledger knows them or not. A users file is checked whole before anything is sent. Ctrl-C stops:
+    what was taken in stays in the ledger, and --from-line goes on with the rest.
+    """
+    from presence_manager.hosts.cli import clear as command  # noqa: PLC0415
+
+    finish(
+        lambda: command.clear(
+            command.Asked(
+                users=users or [],
+                file=file,
+                held=held,
+                tenant=tenant,
+                deadline=deadline,
+                dry_run=dry_run,
+                form=command.form_of(json, csv),
+                from_line=from_line,
+            )
+        )
+    )
+
+
+@app.command()
+def hold(
+    user: Annotated[str, typer.Argument(help="The user's id.")],
+    availability: Annotated[str, typer.Argument(help="Available, Busy, Away or DoNotDisturb.")],
+    activity: Annotated[
+        str | None,
+        typer.Argument(help="InACall, InAConferenceCall, Presenting ...; by default the first."),
+    ] = None,
+    tenant: Annotated[str | None, typer.Option(help="The user's tenant.")] = None,
+    lease: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="How long Graph keeps it should this process die."),
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="A name for the hold.")] = None,
+    for_: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="TIME", help="Leave a hold that ends by itself, for example 30m."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show a user as busy or away until Ctrl-C: renewed meanwhile, released then."""
+    from presence_manager.hosts.cli import hold as command  # noqa: PLC0415
+
+    finish(
+        lambda: command.hold(
+            command.Asked(
+                user=user,
+                availability=availability,
+                activity=activity,
+                tenant=tenant,
+                lease=lease,
+                key=key,
+                for_=for_,
+                json=json,
+            )
+        )
+    )
+
+
+@app.command()
+def sessions(tenant: Tenant = None, json: Json = False) -> None:
+    """Show which sessions are held, by every process of this ledger. Sends nothing."""
+    from presence_manager.hosts.cli import show  # noqa: PLC0415
+
+    finish(lambda: show.sessions(tenant, json=json))
+
+
+@app.command()
+def outcomes(
+    sweep: Annotated[str | None, typer.Option(metavar="ID", help="Of this sweep.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Of this kind, for example unfinished.")] = None,
+    user: Annotated[str | None, typer.Option(help="Of this user.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Since 2h ago, or 2026-11-24T09:30Z.")
+    ] = None,
+    json: Json = False,
+    csv: Csv = False,
+) -> None:
+    """Show what became of sessions, oldest first. Sends nothing."""
+    from presence_manager.hosts.cli import clear as forms  # noqa: PLC0415
+    from presence_manager.hosts.cli import show  # noqa: PLC0415
+
+    finish(
+        lambda: show.outcomes(
+            sweep=sweep,
+            kind=kind,
+            user=user,
+            tenant=tenant,
+            since=since,
+            form=forms.form_of(json, csv),
+        )
+    )
+
+
+@app.command()
+def recover(deadline: Deadline = None, json: Json = False) -> None:
+    """Clear what dead processes left behind, and what was left failed or unfinished."""
+    from presence_manager.hosts.cli import show  # noqa: PLC0415
+
+    finish(lambda: show.recover(deadline, json=json))
+
+
+@app.command()
+def emulator(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    host: Annotated[str, typer.Option(help="An address of this machine.")] = "127.0.0.1",
+    tls: Annotated[bool, typer.Option("--tls", help="Serve Graph over https too.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Requests in a window.")] = 10_000,
+    window: Annotated[float, typer.Option(min=0.001, help="Seconds of the window.")] = 30.0,
+    latency: Annotated[float, typer.Option(min=0.0, help="Seconds before an answer.")] = 0.0,
+    retry_after: Annotated[
+        Spelling, typer.Option(help="How a 429 spells Retry-After.")
+    ] = Spelling.WHOLE,
+    seed: Annotated[int, typer.Option(help="What chance is drawn from.")] = 0,
+) -> None:
+    """Emulate Graph's presence API on this machine, to develop and test without a tenant.
+
+    Prints how to reach it, as a shell can read: eval "$(...)" with its output sets the variables.
+    """
+    from presence_manager.hosts.cli import emulator as command  # noqa: PLC0415
+
+    finish(
+        lambda: command.emulator(
+            port=port,
+            host=host,
+            tls=tls,
+            limit=limit,
+            window=window,
+            latency=latency,
+            retry_after=str(retry_after),
+            seed=seed,
+        )
+    )
+
+
+@app.command()
+def demo() -> None:
+    """See it work, with no tenant: 300 users, two tenants, a crash, a clean end."""
+    from presence_manager.hosts import demo as command  # noqa: PLC0415
+
+    finish(command.demo)
+
+
+@config.command("show")
+def config_show(json: Json = False) -> None:
+    """Show the settings in force, secrets masked, and where each came from."""
+    from presence_manager.hosts.cli import config as command  # noqa: PLC0415
+
+    finish(lambda: command.show(json=json))
+
+
+@config.command("check")
+def config_check() -> None:
+    """Check settings, certificate files and ledger; a line for each fault. Sends nothing."""
+    from presence_manager.hosts.cli import config as command  # noqa: PLC0415
+
+    finish(command.check)
