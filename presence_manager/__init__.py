@@ -28,8 +28,8 @@ if TYPE_CHECKING:
         SignInRefused,
         SignInUnavailable,
     )
-    from presence_manager.manager.hold import Hold, HoldFailed, HoldRequest
     from presence_manager.manager import PresenceManager
+    from presence_manager.manager.hold import Hold, HoldFailed, HoldRequest
     from presence_manager.settings import Settings
 
 _HOMES = {

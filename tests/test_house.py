@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HOUSE = "presence_manager"
 LONGEST_FILE = 300
+LONGER = {"presence_manager/manager/manager.py": 460}  # the face: more documentation than code
 LARGEST_ROOM = 1 / 3
 
 
@@ -104,7 +105,7 @@ def faults(files: Mapping[str, str]) -> list[str]:
             continue
         if NO_NAMES & {part.strip("_") for part in PurePosixPath(path).with_suffix("").parts}:
             found.append(f"{path} has a name that says nothing")
-        if (lines := source.count("\n")) > LONGEST_FILE:
+        if (lines := source.count("\n")) > LONGER.get(path, LONGEST_FILE):
             found.append(f"{path} has {lines} lines: it is asking to be two files")
         for name in sorted(set(imports(path, source, modules))):
             other = room_of(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import Timeout
+from asyncio import Timeout, get_running_loop
 from dataclasses import replace
 from enum import IntEnum
 from math import inf
@@ -77,6 +77,14 @@ class Entry:
             gone = tuple(sweep for sweep in self.row.sweeps if sweep not in row.sweeps)
             self.missing += gone
         self.row = row
+
+    def shorten(self, seconds: float) -> None:
+        """Let the request in flight, if there is one, take no longer than that."""
+        scope = self.scope
+        if scope is not None and not scope.expired():
+            at = get_running_loop().time() + max(0.0, seconds)
+            when = scope.when()
+            scope.reschedule(at if when is None else min(at, when))
 
     def drop(self, name: str, verdict: Verdict) -> None:
         """Remember that the hold of this name was refused for good."""

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
-from heapq import heappop, heappush
 from itertools import count
 from math import inf
 from typing import Any
@@ -23,17 +21,17 @@ import structlog
 
 from presence_manager.core.decide import Rest, Send, Wait
 from presence_manager.core.key import Key, LaneId
-from presence_manager.core.outcome import Kind
-from presence_manager.core.session import Session, Terms
-from presence_manager.core.verdict import Verb
+from presence_manager.core.session import Session
+from presence_manager.core.verdict import Verb, Verdict
 from presence_manager.engine.books import Audience, Books
 from presence_manager.engine.commit import Planner, Work
 from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.gate import Gate
+from presence_manager.engine.later import Later
 from presence_manager.engine.plan import Now, Plan, give_up, take_over, withdraw
 from presence_manager.engine.queue import LaneQueue
 from presence_manager.engine.request import Request
-from presence_manager.engine.retry import RetryPolicy
+from presence_manager.engine.retry import LaneTerms
 from presence_manager.ports import Clock, Graph, Ledger
 
 log = structlog.get_logger()
@@ -42,17 +40,6 @@ FULL_BATCH = 20
 """Sessions in one $batch (Graph: json-batching)."""
 FOREIGN_POLL = 0.25
 """Seconds between two looks at a session that another process is busy with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneTerms:
-    """How lanes behave. `retry` is in seconds, `width` counts HTTP requests in flight."""
-
-    terms: Terms
-    policy: RetryPolicy
-    batching: bool = True
-    width: int = 8
-    retry: float = 60.0
 
 
 class Lane:
@@ -72,7 +59,6 @@ class Lane:
     ) -> None:
         self.id = lane
         self.moment = now
-        self.ledger = ledger
         self.graph = graph
         self.clock = clock
         self.gate = gate
@@ -82,12 +68,11 @@ class Lane:
         self._entries: dict[Key, Entry] = {}
         self._inbox: list[Entry] = []
         self._queue = LaneQueue()
-        self._later: list[tuple[float, int, Entry]] = []
+        self._later = Later(self._wake)
         self._numbers = count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight = 0
         self._pump_due = False
-        self._timer: asyncio.TimerHandle | None = None
         self.books = Books(
             ledger=ledger,
             moment=now,
@@ -116,11 +101,17 @@ class Lane:
             if row.version > entry.row.version:
                 entry.see(row)
             self._queue.promote(entry, rank)
-            self._hurry(entry, deadline)
+            if deadline < inf:  # a request in flight gets a third of what is left
+                entry.shorten((deadline - self.clock.now()) / 3)
         entry.deadline = min(entry.deadline, deadline)
         if not entry.busy:
             self._examine_again(entry)
         self._wake()
+
+    def trouble(self, key: Key) -> Verdict | None:
+        """The last verdict on a session that is still at work."""
+        entry = self._entries.get(key)
+        return entry.verdict if entry is not None else None
 
     def number(self) -> int:
         """A number for an attempt, unique in this process's life."""
@@ -137,7 +128,7 @@ class Lane:
             if sweep_id in entry.row.sweeps:
                 entry.deadline = min(entry.deadline, now.at)
                 if entry.busy:
-                    _shorten(entry, 0.5)
+                    entry.shorten(0.5)
                 else:
                     self._take(entry)
                     work.append((entry, self.surrender(entry, now)))
@@ -146,10 +137,16 @@ class Lane:
     async def stop(self) -> None:
         """Send nothing more; end what is in flight, and write down that it was cut off."""
         self.stopping = self.books.stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._later.stop()
+        now = self.moment()
+        work: list[Work] = []
         for entry in self._entries.values():
-            _shorten(entry, 0.0)
+            if entry.busy:
+                entry.shorten(0.0)
+            else:
+                self._take(entry)
+                work.append((entry, self.surrender(entry, now)))
+        await self.books.apply(work)
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -166,8 +163,7 @@ class Lane:
         if self.stopping:
             return
         now = self.moment()
-        while self._later and self._later[0][0] <= now.at:
-            entry = heappop(self._later)[2]
+        for entry in self._later.due(now.at):
             if self._entries.get(entry.key) is entry and not entry.busy:
                 self._examine_again(entry)
         self._examine(now)
@@ -179,7 +175,8 @@ class Lane:
             self.gate.leave(len(chunk))
             self._in_flight += 1
             self._spawn(self._fly(chunk))
-        self._arm(now.at)
+        free = self._queue and self._in_flight < self.how.width
+        self._later.arm(now.at, self.gate.next_free(now.at) if free else inf)
 
     def _examine_again(self, entry: Entry) -> None:
         self._queue.remove(entry)
@@ -206,7 +203,7 @@ class Lane:
             elif action.verb is Verb.CLEAR and self.too_late(entry, now.at):
                 planner = self.surrender(entry, now)
             elif entry.not_before > now.at:
-                self._postpone(entry, entry.not_before)
+                self._later.put(entry, entry.not_before)
                 continue
             else:
                 self._queue.push(entry)
@@ -239,26 +236,6 @@ class Lane:
     def too_late(self, entry: Entry, now: float) -> bool:
         """Whether nothing can leave for this session before its deadline."""
         return entry.deadline < max(now, entry.not_before, self.gate.closed_until)
-
-    def _hurry(self, entry: Entry, deadline: float) -> None:
-        """A sweep came for a session whose request is in flight: it gets a third of the time."""
-        if deadline < inf:
-            _shorten(entry, max(0.0, (deadline - self.clock.now()) / 3))
-
-    def _postpone(self, entry: Entry, at: float) -> None:
-        heappush(self._later, (at, next(self._numbers), entry))
-
-    def _arm(self, now: float) -> None:
-        """Set the timer for the next thing that time alone will bring."""
-        at = self._later[0][0] if self._later else inf
-        if self._queue and self._in_flight < self.how.width:
-            at = min(at, self.gate.next_free(now))
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if at < inf:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(0.0, at - now), self._wake)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -294,21 +271,15 @@ class Lane:
                 self._take(entry)
                 self._spawn(self.books.apply([(entry, self.surrender(entry, self.moment()))]))
                 return
-            self._postpone(entry, at)
+            self._later.put(entry, at)
         else:
             del self._entries[entry.key]
             self.books.rested(entry, action.at if isinstance(action, Rest) else inf)
 
     def surrender(self, entry: Entry, now: Now) -> Planner:
         """Leave a clear for after its deadline; go on with it as soon as Graph allows."""
-        return partial(
-            give_up,
-            now=now,
-            kind=Kind.UNFINISHED,
-            reason="deadline",
-            verdict=entry.verdict,
-            again_at=self.again_at(entry, now.at),
-        )
+        again_at = self.again_at(entry, now.at)
+        return partial(give_up, now=now, verdict=entry.verdict, again_at=again_at)
 
     def again_at(self, entry: Entry, now: float) -> float:
         """When to go on with what a deadline cut off."""
@@ -326,12 +297,3 @@ class Lane:
 
     def _unshut(self) -> None:
         self._shut = None
-
-
-def _shorten(entry: Entry, seconds: float) -> None:
-    """Let the request in flight, if there is one, take no longer than that."""
-    scope = entry.scope
-    if scope is not None and not scope.expired():
-        at = asyncio.get_running_loop().time() + seconds
-        when = scope.when()
-        scope.reschedule(at if when is None else min(at, when))

@@ -27,7 +27,7 @@ class Plan(NamedTuple):
 
     def step(self, old: Session) -> Step | None:
         """The compare-and-set from `old`; None when there is nothing to write."""
-        if self.row is old and not self.outcomes:
+        if self.row is old and not self.outcomes and not self.delete:
             return None
         return step(old, self.row, *self.outcomes, delete=self.delete)
 
@@ -140,8 +140,8 @@ def judged(row: Session, attempt: Attempt, verdict: Verdict, now: Now) -> Plan:
 def give_up(
     row: Session,
     now: Now,
-    kind: Kind,
-    reason: str,
+    kind: Kind = Kind.UNFINISHED,
+    reason: str = "deadline",
     verdict: Verdict | None = None,
     again_at: float | None = None,
 ) -> Plan:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenacity import RetryCallState, stop_after_attempt, wait_exponential, wait_random
+
+from presence_manager.core.session import Terms
 
 if TYPE_CHECKING:
     from tenacity.stop import stop_base
@@ -53,3 +56,14 @@ def _state(tries: int, seconds: float) -> RetryCallState:
     state.attempt_number = tries
     state.outcome_timestamp = state.start_time + seconds
     return state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneTerms:
+    """How lanes behave. `retry` is in seconds, `width` counts HTTP requests in flight."""
+
+    terms: Terms
+    policy: RetryPolicy
+    batching: bool = True
+    width: int = 8
+    retry: float = 60.0

@@ -74,7 +74,7 @@ class GraphClient:
         self,
         lane: LaneId,
         asks: Sequence[tuple[Key, Attempt]],
-        timeout: float,  # noqa: ASYNC109 - the port's word; it bounds more than one await
+        timeout: float,
     ) -> list[Verdict]:
         """Make one request; return what became of each session's attempt.
 

@@ -77,7 +77,7 @@ class Connector(TCPConnector):
         self,
         req: ClientRequest,
         traces: list[Trace],
-        timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's word
+        timeout: ClientTimeout,
     ) -> Connection:
         """Return a connection that is ready for the request, unless it must not leave any more."""
         connection = await super().connect(req, traces, timeout)

@@ -117,12 +117,12 @@ def _adopt(connection: sqlite3.Connection, path: Path, busy_timeout: float) -> N
         if verdict != "ok":
             raise unusable(path, *DAMAGED)
     for pragma in _PRAGMAS:
-        connection.execute(pragma)
+        patiently(lambda pragma=pragma: connection.execute(pragma), busy_timeout)  # type: ignore[misc]
     for number in range(version, len(MIGRATIONS)):
         patiently(lambda: connection.execute("BEGIN IMMEDIATE"), busy_timeout)
         if _value(connection, "PRAGMA user_version") == number:  # nobody else was quicker
             _migrate(connection, number)
-        connection.execute("COMMIT")
+        patiently(lambda: connection.execute("COMMIT"), busy_timeout)
     patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), busy_timeout)
     patiently(lambda: connection.execute("BEGIN IMMEDIATE"), busy_timeout)  # may it be written?
     connection.execute("ROLLBACK")

@@ -49,7 +49,9 @@ class Holds:
         *,
         find: Callable[[str, str | None], Key],
         release: Callable[[Hold], asyncio.Future[Outcome]],
+        trouble: Callable[[Key], Verdict | None],
     ) -> None:
+        self._trouble = trouble
         self._placing = placing
         self._defaults = defaults
         self._clock = clock
@@ -114,8 +116,9 @@ class Holds:
             wish = row.wish(hold.key)
             if wish is None:
                 self._end(hold, self._why_gone(hold, now))
-            elif hold.state == "pending" and row.known is Known.SHOWN and wish.pair == hold.pair:
-                if newest is not wish or row.pair == wish.pair:
+            elif hold.state == "pending" and wish.pair == hold.pair and row.known is Known.SHOWN:
+                covered = newest is not wish  # accepted, though a newer hold is what is seen
+                if covered or row.pair == wish.pair:
                     hold.become_shown()
 
     def _why_gone(self, hold: Hold, now: float) -> Ended:
@@ -209,9 +212,11 @@ class Holds:
 
     def _time_out(self, one: _Asked) -> None:
         hold = one.hold
+        verdict = self._trouble(one.key)
+        why = f" ({verdict.message or verdict.code or verdict.judgement})" if verdict else ""
         text = (
-            f"user {hold.user} was not shown as {hold.pair} within {one.timeout:g} s; the hold is "
-            "withdrawn and the session is cleared in the background if a request has left"
+            f"user {hold.user} was not shown as {hold.pair} within {one.timeout:g} s{why}; the "
+            "hold is withdrawn, and the session cleared in the background if a request has left"
         )
         self._withdraw(hold, HoldTimeout(text))
 

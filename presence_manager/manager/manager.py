@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -83,6 +83,7 @@ class PresenceManager:
             self.owner,
             find=self._ids.key,
             release=self._release_hold,
+            trouble=lambda key: self._works.lanes[key.lane].trouble(key),
         )
         self._works.on_rest = self._holds.rested
         self._works.on_refusal = self._holds.refused
@@ -359,7 +360,7 @@ class PresenceManager:
             release = release_all if everyone else release_own
         return await self._works.sweep(source, release, deadline=deadline, progress=progress)
 
-    async def sessions(self, *, tenant: str | None = None) -> AsyncIterator[Session]:
+    async def sessions(self, *, tenant: str | None = None) -> AsyncGenerator[Session, None]:
         """All sessions of this application that the ledger knows, of every process.
 
         Raises InvalidHold for a malformed id, LedgerError, Closed.
@@ -377,7 +378,7 @@ class PresenceManager:
         tenant: str | None = None,
         user: str | None = None,
         since: datetime | float | None = None,
-    ) -> AsyncIterator[Outcome]:
+    ) -> AsyncGenerator[Outcome, None]:
         """What became of sessions, oldest first; `since` is an instant."""
         self._check()
         query = Query(

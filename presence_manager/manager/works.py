@@ -13,13 +13,13 @@ from presence_manager.core.session import Session, Terms
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.gate import Gate
-from presence_manager.engine.lane import Lane, LaneTerms
+from presence_manager.engine.lane import Lane
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.placing import Placing
 from presence_manager.engine.plan import Now
 from presence_manager.engine.recovery import Recovery
 from presence_manager.engine.renewer import Renewer
-from presence_manager.engine.retry import RetryPolicy
+from presence_manager.engine.retry import LaneTerms, RetryPolicy
 from presence_manager.engine.sweep import Release, Sweep, Sweeper, release_named
 from presence_manager.ports import Clock, Graph, Ledger
 from presence_manager.settings import Settings

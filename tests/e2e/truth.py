@@ -47,8 +47,7 @@ def contradictions(emulator: Emulator, outcomes: Iterable[Outcome], users: list[
         clears = lines[outcome.user]
         told = {status for status, _, answered in clears if answered}
         doubtful = any(
-            not answered or (status is not None and status >= 500)
-            for status, _, answered in clears
+            not answered or (status is not None and status >= 500) for status, _, answered in clears
         )
         if outcome.kind is Kind.CLEARED and 200 not in told:
             found.append(f"{outcome.user}: cleared, but no 200 was ever delivered: {clears}")

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
@@ -119,6 +120,8 @@ def _status(command: Callable[[], int]) -> int:
         with _ended_by_signals():
             return command()
     except KeyboardInterrupt:
+        # What was open at that very instant ends with the process, a moment from now.
+        warnings.simplefilter("ignore", ResourceWarning)
         say("interrupted")
         return Status.INTERRUPTED
     except BrokenPipeError:

@@ -1,0 +1,200 @@
+"""The README is true: its programs run, its commands, variables, names and links exist."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from presence_manager import PresenceManager, Settings, errors
+from presence_manager.core.outcome import Kind
+from presence_manager.core.pair import PAIRS
+from presence_manager.emulator import Emulator
+from presence_manager.hosts.cli.app import app
+from presence_manager.hosts.cli.running import Status
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+SHELL = [text for language, text in BLOCKS if language == "sh"]
+MAIN, FRAGMENTS = PYTHON
+VARIABLES = {setting.variable for setting in Settings.model_construct().describe()}
+# A command in a shell block, to the end of its line, or between backticks.
+COMMANDS = [
+    line.partition("#")[0].split()[1:]
+    for text in (*SHELL, *re.findall(r"`([^`\n]+)`", TEXT))
+    for line in text.splitlines()
+    if line.startswith("presence-manager ")
+]
+
+
+def user(number: int) -> str:
+    return f"5e000000-0000-4000-8000-{number:012x}"
+
+
+def environment(emulator: Emulator, folder: Path) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    ledger = {"PRESENCE_LEDGER__URL": f"sqlite:///{folder / 'quickstart.db'}"}
+    return kept | emulator.environment() | ledger
+
+
+async def run(emulator: Emulator, folder: Path, *words: str) -> tuple[int | None, str, str]:
+    """Run Python with these arguments as somebody who follows the README; status, out, err."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "dev", "-W", "error", *words),
+        env=environment(emulator, folder),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert "Traceback" not in err.decode(), err.decode()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_the_quickstart_prints_what_is_said_below_it(tmp_path: Path) -> None:
+    (tmp_path / "bot.py").write_text(MAIN, encoding="utf-8")
+    async with Emulator() as emulator:
+        status, out, err = await run(emulator, tmp_path, "bot.py")
+        assert status == 0, err
+        assert emulator.sessions() == []
+        assert {entry.user for entry in emulator.journal} == {user(1), user(2)}
+    said = next(text for language, text in BLOCKS if language == "text")
+    assert out.splitlines() == said.splitlines()
+
+
+async def test_the_crash_of_the_quickstart_is_recovered_from(tmp_path: Path) -> None:
+    crash, count = re.subn(r"print\(.*\)", "os._exit(1)", MAIN, count=1)
+    assert count
+    (tmp_path / "bot.py").write_text(f"import os\n{crash}", encoding="utf-8")
+    command = ("-m", "presence_manager")
+    async with Emulator() as emulator:
+        assert (await run(emulator, tmp_path, "bot.py"))[0] == 1
+        assert [each.user for each in emulator.sessions()] == [user(1)]
+        assert user(1) in (await run(emulator, tmp_path, *command, "sessions", "--json"))[1]
+        status, out, err = await run(emulator, tmp_path, *command, "recover")
+        assert status == 0, err
+        assert "cleared" in out
+        assert emulator.sessions() == []
+        assert user(1) in (await run(emulator, tmp_path, *command, "outcomes", "--json"))[1]
+
+
+async def test_the_fragments_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with Emulator() as emulator:
+        for name, value in environment(emulator, tmp_path).items():
+            monkeypatch.setenv(name, value)
+        users = [user(number) for number in range(3, 8)]
+        async with PresenceManager(Settings()) as presence:
+            names: dict[str, Any] = {"presence": presence, "user": user(9), "users": users}
+            code = compile(FRAGMENTS, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            await eval(code, names)
+            assert names["report"].ok
+            assert names["outcome"].kind is Kind.CLEARED
+            assert emulator.sessions() == []
+    assert "True {" in capsys.readouterr().out
+
+
+def test_every_setting_named_exists() -> None:
+    named = set(re.findall(r"\bPRESENCE_[A-Z_]*[A-Z]\b", TEXT))
+    assert named - VARIABLES == {"PRESENCE_CONFIG"}
+    for name in re.findall(r"\bAZURE_\w+", TEXT):
+        assert name in (ROOT / "presence_manager/settings/sources.py").read_text(encoding="utf-8")
+
+
+def test_the_defaults_in_the_table_are_those_of_the_settings() -> None:
+    described = {each.variable: each for each in Settings.model_construct().describe()}
+    rows = re.findall(r"^\| `(PRESENCE_\w+)` \|.*\| (.*) \|$", TEXT, re.MULTILINE)
+    assert len(rows) > 10
+    for name, said in rows:
+        default = described[name].default
+        if default == "":
+            assert said in ("none", "a file in the user's state folder"), name
+        elif isinstance(default, str):
+            assert said.strip("`") == default, name
+        else:
+            assert float(said) == default, name
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_and_option_named_exists(words: list[str]) -> None:
+    command: Any = typer.main.get_command(app)
+    known = {option for each in command.params for option in each.opts}
+    for word in words:
+        inner = getattr(command, "commands", {}).get(word)
+        if inner is not None:
+            command = inner
+            known = {option for each in command.params for option in each.opts}
+        elif word.startswith("--"):
+            assert word in known | {"--help"}
+        else:  # an argument, or the value of an option
+            placeholder = word == "COMMAND"
+            assert placeholder or not hasattr(command, "commands"), f"no such command: {word}"
+
+
+def test_all_commands_are_named() -> None:
+    there = set(typer.main.get_command(app).commands)
+    assert there == {words[0] for words in COMMANDS if not words[0].startswith("--")}
+
+
+def test_the_commands_said_to_take_json_are_those_that_do() -> None:
+    (sentence,) = re.findall(r"([^.]*) take `--json`\.", TEXT)
+    said = set(re.findall(r"`([a-z ]+)`", sentence))
+    found = set()
+    for name, command in typer.main.get_command(app).commands.items():
+        inner = {f"{name} {k}": v for k, v in getattr(command, "commands", {}).items()}
+        for path, each in (inner or {name: command}).items():
+            found |= {path for option in each.params if "--json" in option.opts}
+    assert said == found
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(re.findall(r"\b(presence_manager(?:\.\w+)+)", "".join((TEXT, *PYTHON)))))
+)
+def test_every_dotted_name_exists(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute)
+
+
+def test_every_error_named_exists() -> None:
+    (paragraph,) = re.findall(r"^Errors: .*?\n\n", TEXT, re.MULTILINE | re.DOTALL)
+    for name in re.findall(r"`([A-Z]\w+)`", paragraph):
+        assert issubclass(getattr(errors, name), errors.PresenceError)
+
+
+def test_outcomes_exit_statuses_and_pairs_are_all_there() -> None:
+    rows = re.findall(r"^\| `?(\w+)`? \|", TEXT, re.MULTILINE)
+    assert [row for row in rows if row in set(Kind)] == list(Kind)
+    assert [int(row) for row in rows if row.isdecimal()] == list(Status)
+    assert ", ".join(map(str, PAIRS)) in " ".join(TEXT.split())
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", TEXT))))
+def test_every_file_that_is_linked_exists(target: str) -> None:
+    assert (ROOT / target).is_file()
+
+
+def test_every_heading_that_is_linked_exists() -> None:
+    headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
+
+
+def test_every_make_target_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named = re.findall(r"^make (\w+)", "\n".join(SHELL), re.MULTILINE)
+    assert named
+    assert set(named) <= targets
