@@ -34,7 +34,8 @@ async def main() -> bool:
         async for session in presence.sessions():
             print(f"{session.user} is {session.known}")
         report = await presence.sweep(deadline=20.0)
-        print(f"{report.counts} in {report.seconds:.1f} s, {report.requests} requests")
+        for kind, number in report.counts.items():
+            print(f"{number} {kind} in {report.seconds:.1f} s")
     return report.ok
 
 

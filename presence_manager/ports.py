@@ -73,7 +73,9 @@ class Owners(Protocol):
     1. After `enter` the owner is in `alive` of every process on this ledger, itself included.
     2. It stays so until `leave`, or until its process ends, however it ends.
     3. From then on it is not in `alive`, at once.
-    4. `leave` of an unknown owner is harmless.
+    4. `leave` of an unknown owner, or of one that is alive in another process, is harmless.
+    5. An owner whose process ended without `leave` is in `dead` of every process, until some
+       process lets it `leave`: so nobody's death goes unseen, however short the life.
     """
 
     async def enter(self, owner: str) -> None:
@@ -86,6 +88,10 @@ class Owners(Protocol):
 
     async def alive(self) -> frozenset[str]:
         """Return all owners alive now."""
+        ...
+
+    async def dead(self) -> frozenset[str]:
+        """Return the owners that died, and whose sessions nobody has seen to yet."""
         ...
 
 

@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import typer.main
+from aiohttp.test_utils import TestClient, TestServer
 
 from presence_manager import PresenceManager, Settings, errors
 from presence_manager.core.outcome import Kind
@@ -26,7 +28,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 SHELL = [text for language, text in BLOCKS if language == "sh"]
-MAIN, FRAGMENTS = PYTHON
+MAIN, FRAGMENTS, AIOHTTP, ASGI, DAEMON = PYTHON
 VARIABLES = {setting.variable for setting in Settings.model_construct().describe()}
 # A command in a shell block, to the end of its line, or between backticks.
 COMMANDS = [
@@ -88,12 +90,22 @@ async def test_the_crash_of_the_quickstart_is_recovered_from(tmp_path: Path) -> 
         assert user(1) in (await run(emulator, tmp_path, *command, "outcomes", "--json"))[1]
 
 
+def enter(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+def executed(program: str) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(program, "README.md", "exec"), names)
+    return names
+
+
 async def test_the_fragments_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with Emulator() as emulator:
-        for name, value in environment(emulator, tmp_path).items():
-            monkeypatch.setenv(name, value)
+        enter(environment(emulator, tmp_path), monkeypatch)
         users = [user(number) for number in range(3, 8)]
         async with PresenceManager(Settings()) as presence:
             names: dict[str, Any] = {"presence": presence, "user": user(9), "users": users}
@@ -103,6 +115,65 @@ async def test_the_fragments_run(
             assert names["outcome"].kind is Kind.CLEARED
             assert emulator.sessions() == []
     assert "True {" in capsys.readouterr().out
+
+
+async def test_the_aiohttp_application_holds_and_clears_when_it_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Emulator() as emulator:
+        enter(environment(emulator, tmp_path), monkeypatch)
+        names = executed(AIOHTTP)
+        activity = {
+            "from": {"aadObjectId": user(1)},
+            "conversation": {"id": "call-17"},
+            "channelData": {"tenant": {"id": Settings().tenant_id}},
+        }
+        async with TestClient(TestServer(names["app"])) as client:
+            answer = await client.post("/call-started", json=activity)
+            assert answer.status == 200
+            assert [each.user for each in emulator.sessions()] == [user(1)]
+        assert emulator.sessions() == []
+
+
+async def test_the_asgi_application_holds_and_clears_when_it_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Emulator() as emulator:
+        enter(environment(emulator, tmp_path), monkeypatch)
+        app = executed(ASGI)["app"]
+        transport = httpx.ASGITransport(app)
+        async with app.router.lifespan_context(app):
+            async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+                answer = await client.put(f"/calls/call-17/{user(1)}")
+                assert answer.json() == "shown"
+            assert [each.user for each in emulator.sessions()] == [user(1)]
+        assert emulator.sessions() == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGTERM is no request there")
+async def test_the_daemon_clears_when_it_is_told_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "daemon.py").write_text(DAEMON, encoding="utf-8")
+    async with Emulator() as emulator:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-X", "dev", "-W", "error", "daemon.py"),
+            env=environment(emulator, tmp_path),
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(60):
+                while not emulator.sessions() and process.returncode is None:
+                    await asyncio.sleep(0.01)
+                process.terminate()
+                _, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        assert process.returncode == 0, err.decode()
+        assert "Traceback" not in err.decode()
+        assert {entry.user for entry in emulator.journal} == {user(1)}
+        assert emulator.sessions() == []
 
 
 def test_every_setting_named_exists() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from hashlib import sha256
 
 import structlog
 
@@ -51,25 +52,35 @@ class Recovery:
         sweep = Sweep(started=now)
         if deadline is not None:
             sweep.deadline = now + deadline
+        dead = await self._dead()
         alive = await self._ledger.alive()
         scope = Scope(origin=self._origin, app=self._app, orphans_of=alive)
         report = await self._sweeper.run(
             sweep, pages(self._ledger, scope, over=True), release_dead(alive)
         )
+        for owner in dead:  # their sessions are ours now
+            await self._ledger.leave(owner)
         if report.total:
             log.info("recovery.done", sweep=sweep.id, counts=report.counts)
         return report
 
     async def watch(self, every: float) -> None:
         """Recover whenever another process has died; looks every `every` seconds."""
-        known = await self._ledger.alive()
         while True:
             await asyncio.sleep(every)
             try:
-                alive = await self._ledger.alive()
-                if known - alive:
-                    log.info("recovery.owner_died", owners=len(known - alive))
+                if dead := await self._dead():
+                    log.info("recovery.owner_died", owners=len(dead))
                     await self.once()
-                known = alive
             except LedgerError as error:
                 log.error("ledger.failed", error=str(error))
+
+    async def _dead(self) -> frozenset[str]:
+        """The dead of this application: another's are for its own processes to find (rule 11)."""
+        ours = owner_prefix(self._origin, self._app)
+        return frozenset(name for name in await self._ledger.dead() if name.startswith(ours))
+
+
+def owner_prefix(origin: str, app: str) -> str:
+    """What the names of all owners of one application on one Graph begin with."""
+    return sha256(f"{origin} {app}".encode()).hexdigest()[:12] + "-"

@@ -100,6 +100,11 @@ class MemoryLedger:
         self._check()
         return frozenset(self._owners)
 
+    async def dead(self) -> frozenset[str]:
+        """Return nobody: this ledger dies with its process."""
+        self._check()
+        return frozenset()
+
     async def budget(self, lane: LaneId) -> Budget:
         """Return what was last saved for the lane, or the defaults."""
         self._check()

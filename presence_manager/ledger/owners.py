@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -53,11 +54,14 @@ class OwnerLocks:
             self._held[owner] = descriptor
 
     def leave(self, owner: str) -> None:
-        """Remove the owner's file and lock; harmless if it never entered here."""
+        """Remove the file of an owner that entered here, or that is dead; harmless otherwise."""
+        path = self._file(owner)
         with _looking:
             descriptor = self._held.pop(owner, None)
+            if descriptor is None:
+                descriptor = self._of_the_dead(path)
             if descriptor is not None:
-                _remove(self._file(owner), descriptor)
+                _remove(path, descriptor)
 
     def leave_all(self) -> None:
         """Let every owner that entered here leave."""
@@ -66,17 +70,23 @@ class OwnerLocks:
                 self.leave(owner)
 
     def alive(self) -> frozenset[str]:
-        """Return all owners whose file is locked; the files of the dead are removed."""
-        living = set(self._held)
+        """Return all owners whose file is locked."""
+        others = {owner for owner, path in self._others() if self._is_locked(path)}
+        return frozenset(others | self._held.keys())
+
+    def dead(self) -> frozenset[str]:
+        """Return all owners whose file is there, and not locked."""
+        return frozenset(owner for owner, path in self._others() if not self._is_locked(path))
+
+    def _others(self) -> Iterator[tuple[str, Path]]:
         try:
             names = os.listdir(self._folder)  # noqa: PTH208 - names are all that is wanted
         except FileNotFoundError:
-            return frozenset(living)
+            return
         for name in names:
             owner = unquote(name.removesuffix(_SUFFIX))
-            if name.endswith(_SUFFIX) and owner not in living and self._is_locked(name):
-                living.add(owner)
-        return frozenset(living)
+            if name.endswith(_SUFFIX) and owner not in self._held:
+                yield owner, self._folder / name
 
     def drop_inherited(self) -> None:
         """In a forked child: close the parent's descriptors, or the locks would outlive it."""
@@ -88,23 +98,29 @@ class OwnerLocks:
     def _file(self, owner: str) -> Path:
         return self._folder / (quote(owner, safe="") + _SUFFIX)
 
-    def _is_locked(self, name: str) -> bool:
-        path = self._folder / name
+    def _is_locked(self, path: Path) -> bool:
         with _looking:
-            try:
-                descriptor = os.open(path, _FLAGS)
-            except FileNotFoundError:
-                return False
-            try:
-                free = lock_descriptor(descriptor, blocking=False)
-            except BaseException:
-                os.close(descriptor)
-                raise
-            if free and _is_at(path, descriptor):
-                _remove(path, descriptor)
-            else:
-                os.close(descriptor)
-            return not free
+            descriptor = self._of_the_dead(path)
+            if descriptor is None:
+                return path.exists()
+            os.close(descriptor)
+            return False
+
+    @staticmethod
+    def _of_the_dead(path: Path) -> int | None:
+        """Lock the file for a moment, if it is there and nobody has it locked."""
+        try:
+            descriptor = os.open(path, _FLAGS)
+        except FileNotFoundError:
+            return None
+        try:
+            if lock_descriptor(descriptor, blocking=False) and _is_at(path, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
 
     @staticmethod
     def _locked(path: Path) -> int | None:

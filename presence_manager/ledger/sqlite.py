@@ -101,6 +101,10 @@ class SqliteLedger:
         """Return the owners whose process has their file locked."""
         return await self._run(lambda _: self._locks().alive(), writes=True)
 
+    async def dead(self) -> frozenset[str]:
+        """Return all owners that ended without leaving; raises LedgerError."""
+        return await self._run(lambda _: self._locks().dead(), writes=True)
+
     async def budget(self, lane: LaneId) -> Budget:
         """Return what was last saved for the lane, or the defaults."""
         return await self._run(lambda db: store.budget(db, lane), writes=False)

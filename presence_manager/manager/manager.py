@@ -18,7 +18,7 @@ from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.core.pair import LONGEST_LEASE
 from presence_manager.core.session import Session, Wish
 from presence_manager.engine.entry import Rank
-from presence_manager.engine.recovery import CHUNK, pages
+from presence_manager.engine.recovery import CHUNK, owner_prefix, pages
 from presence_manager.engine.sweep import Release, release_all, release_own
 from presence_manager.errors import Closed, PresenceError
 from presence_manager.ledger import open_ledger
@@ -57,9 +57,9 @@ class PresenceManager:
         retry: RetryPolicy | None = None,
     ) -> None:
         self.settings = settings = settings if settings is not None else Settings()
-        self.owner = uuid4().hex
         self.last_report: Report | None = None
         self._ids = Ids(settings)
+        self.owner = owner_prefix(self._ids.origin, self._ids.app) + uuid4().hex
         self._clock = clock or SystemClock()
         self._ledger = ledger or open_ledger(
             settings.ledger.url, busy_timeout=settings.ledger.busy_timeout

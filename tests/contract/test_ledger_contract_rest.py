@@ -50,6 +50,13 @@ async def test_owners_2_and_3_until_it_leaves(ledger: Ledger) -> None:
     assert await ledger.alive() == {"one", "two"}
 
 
+async def test_owners_5_who_left_is_not_dead(ledger: Ledger) -> None:
+    await ledger.enter("one")
+    assert await ledger.dead() == frozenset()
+    await ledger.leave("one")
+    assert await ledger.dead() == frozenset()
+
+
 async def test_owners_3_a_closed_ledger_has_no_owners(ledger: Ledger) -> None:
     await ledger.enter("one")
     await ledger.close()

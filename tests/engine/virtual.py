@@ -171,7 +171,10 @@ class FakeGraph:
 class SharedLedger(MemoryLedger):
     """One ledger for several managers, as a file would be: who closes it closes his own door."""
 
-    doors = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.doors = 0
+        self._dead: set[str] = set()
 
     async def open(self) -> None:
         if not self.doors:
@@ -180,6 +183,17 @@ class SharedLedger(MemoryLedger):
 
     async def close(self) -> None:
         self.doors -= 1
+
+    async def die(self, owner: str) -> None:
+        await super().leave(owner)
+        self._dead.add(owner)
+
+    async def dead(self) -> frozenset[str]:
+        return frozenset(self._dead)
+
+    async def leave(self, owner: str) -> None:
+        await super().leave(owner)
+        self._dead.discard(owner)
 
 
 async def kill(presence: PresenceManager) -> None:
@@ -193,7 +207,8 @@ async def kill(presence: PresenceManager) -> None:
         lane.stopping = True
         for task in lane._tasks:
             task.cancel()
-    await presence._ledger.leave(presence.owner)
+    assert isinstance(presence._ledger, SharedLedger)
+    await presence._ledger.die(presence.owner)
 
 
 def settings(**changes: Any) -> Settings:

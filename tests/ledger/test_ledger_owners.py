@@ -62,6 +62,8 @@ def test_other_files_in_the_folder_are_left_alone(folder: Path) -> None:
     (folder / "notes.txt").touch()
     (folder / "dead.lock").touch()
     assert OwnerLocks(folder).alive() == frozenset()
+    assert OwnerLocks(folder).dead() == {"dead"}
+    OwnerLocks(folder).leave("dead")
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
 
 

@@ -34,11 +34,16 @@ async def test_owners_of_other_processes_are_seen(ledger: SqliteLedger) -> None:
         assert await ledger.alive() == {"me"}
 
 
-async def test_an_owner_killed_is_gone_at_once_and_its_file_removed(ledger: SqliteLedger) -> None:
+async def test_owners_5_an_owner_killed_is_dead_at_once_until_it_leaves(
+    ledger: SqliteLedger,
+) -> None:
     with child("enter", ledger.path, "one") as other, child("enter", ledger.path, "two") as second:
         assert (other.line(), second.line()) == ("in", "in")
         other.kill()
         assert await ledger.alive() == {"two"}
+        assert await ledger.dead() == {"one"}
+        await ledger.leave("one")
+        assert await ledger.dead() == frozenset()
         folder = Path(f"{ledger.path}.owners")
         assert [file.name for file in folder.iterdir()] == ["two.lock"]
         await ledger.enter("one")
