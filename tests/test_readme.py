@@ -19,9 +19,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from presence_manager import PresenceManager, Settings, errors
 from presence_manager.core.outcome import Kind
 from presence_manager.core.pair import PAIRS
+from presence_manager.core.session import Known
 from presence_manager.emulator import Emulator
 from presence_manager.hosts.cli.app import app
 from presence_manager.hosts.cli.running import Status
+from presence_manager.ledger import SqliteLedger
+from presence_manager.ports import Scope
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -153,7 +156,11 @@ async def test_the_asgi_application_holds_and_clears_when_it_stops(
 @pytest.mark.skipif(os.name == "nt", reason="SIGTERM is no request there")
 async def test_the_daemon_clears_when_it_is_told_to_stop(tmp_path: Path) -> None:
     (tmp_path / "daemon.py").write_text(DAEMON, encoding="utf-8")
+    ledger = SqliteLedger(tmp_path / "quickstart.db")
+    await ledger.open()
     async with Emulator() as emulator:
+        app = emulator.environment()["PRESENCE_CLIENT_ID"]
+        everything = Scope(origin=emulator.graph_url, app=app)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-X", "dev", "-W", "error", "daemon.py"),
             env=environment(emulator, tmp_path),
@@ -163,13 +170,18 @@ async def test_the_daemon_clears_when_it_is_told_to_stop(tmp_path: Path) -> None
         )
         try:
             async with asyncio.timeout(60):
-                while not emulator.sessions() and process.returncode is None:
-                    await asyncio.sleep(0.01)
+                while process.returncode is None:
+                    rows = await ledger.page(everything, None, 10)
+                    if [row.known for row in rows] == [Known.SHOWN]:
+                        break
+                    await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # until `hold` has returned, too
                 process.terminate()
                 _, err = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
+            await ledger.close()
         assert process.returncode == 0, err.decode()
         assert "Traceback" not in err.decode()
         assert {entry.user for entry in emulator.journal} == {user(1)}

@@ -68,7 +68,8 @@ class Outcome:
 class Report:
     """How a sweep went; all outcomes are in the ledger under `sweep_id`.
 
-    `ok` when nothing failed and nothing is unfinished. `problems` holds the first outcomes that
+    `ok` when nothing failed, nothing is unfinished, and all sessions were taken in before the
+    deadline (`complete`). `problems` holds the first outcomes that
     are not success. `requests` and `refused` count what this sweep's lanes sent meanwhile.
     `note` is a question for the operator, when the figures look like a mistake.
     """
@@ -80,11 +81,14 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     problems: tuple[Outcome, ...] = ()
     note: str = ""
+    complete: bool = True
 
     @property
     def ok(self) -> bool:
         """Whether nobody may still be shown because of us."""
-        return not (self.counts.get(Kind.FAILED) or self.counts.get(Kind.UNFINISHED))
+        return self.complete and not (
+            self.counts.get(Kind.FAILED) or self.counts.get(Kind.UNFINISHED)
+        )
 
     @property
     def total(self) -> int:

@@ -92,6 +92,7 @@ class Sweep:
     counts: dict[str, int] = field(default_factory=dict)
     last: Outcome | None = None
     all_taken: bool = False
+    complete: bool = True
     unfinal: dict[Key, Outcome] = field(default_factory=dict)
     moved: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -133,8 +134,11 @@ class Sweep:
                 f"all {gone} users were unknown to the ledger and had no session: "
                 "is this the application that set them?"
             )
+        if not self.complete:
+            note = "the deadline came before all sessions were taken in: the rest is as it was"
         return Report(
             sweep_id=self.id,
+            complete=self.complete,
             seconds=now - self.started,
             requests=requests,
             refused=refused,
@@ -155,6 +159,7 @@ class Sweeper:
         self._clock = clock
         self._now = now
         self._running: dict[str, Sweep] = {}
+        self._cutting: set[asyncio.Task[None]] = set()
 
     def became(self, outcome: Outcome) -> None:
         """Pass an outcome to its sweep, if that is one of this process and still running."""
@@ -185,7 +190,7 @@ class Sweeper:
                 await self._cut(sweep, intake)
         finally:
             intake.cancel()
-            await asyncio.gather(intake, return_exceptions=True)
+            await asyncio.wait({intake}, timeout=0.05)
             del self._running[sweep.id]
         if progress is not None:
             _tell(progress, sweep.progress(self._clock.now()))
@@ -216,13 +221,16 @@ class Sweeper:
                 _tell(progress, sweep.progress(self._clock.now()))
 
     async def _cut(self, sweep: Sweep, intake: asyncio.Task[None]) -> None:
-        """Write down what the deadline cut off."""
-        intake.cancel()
-        await asyncio.gather(intake, return_exceptions=True)
+        """Write down what the deadline cut off; a ledger that hangs does not hold it up."""
+        sweep.complete = sweep.all_taken
         sweep.all_taken = True
         try:
             async with asyncio.timeout(LAST_WORD):
-                await self._lanes.cut(sweep.id)
+                intake.cancel()
+                await asyncio.wait({intake})
+                cutting = asyncio.create_task(self._lanes.cut(sweep.id))
+                self._cutting.add(cutting)
+                cutting.add_done_callback(self._cutting.discard)
                 while not sweep.finished:
                     sweep.moved.clear()
                     await sweep.moved.wait()

@@ -43,7 +43,7 @@ def setup(app: web.Application, source: Source = None, *, deadline: float | None
     async def begin(app: web.Application) -> None:
         life = app.get(_LIFE)
         if life is not None:
-            life.begin_closing()
+            await life.begin_closing()
 
     async def live(app: web.Application) -> AsyncIterator[None]:
         async with Life(source, deadline=deadline) as life:

@@ -64,7 +64,7 @@ def lifespan(
                     life.hurry()
                     raise
                 finally:
-                    life.begin_closing()
+                    await life.begin_closing()
 
     return with_presence
 

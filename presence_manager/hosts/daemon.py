@@ -79,13 +79,14 @@ async def _run(
                     told.result()
             finally:
                 log.info("daemon.stopping")
-                life.begin_closing()
+                await life.begin_closing()  # first, so that no release of the work waits for Graph
                 if working is not None:
                     working.cancel()
         ended = await _end(working)
     finally:
-        if hurrying is not None:
-            hurrying.cancel()
+        for task in (working, hurrying):
+            if task is not None:
+                task.cancel()
         if told is not stop:  # a future of the caller's is not ours to cancel
             told.cancel()
     return 0 if life.ok and ended else 1
@@ -93,6 +94,8 @@ async def _run(
 
 async def _hurry(life: Life, hurried: asyncio.Event) -> None:
     await hurried.wait()
+    if life.closed:
+        return
     life.hurry()
     log.error("daemon.hurried", left_at_most=life.left, kept_in="the ledger, for the next start")
 

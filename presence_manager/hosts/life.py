@@ -55,7 +55,7 @@ class Life:
         trace: TracebackType | None,
     ) -> None:
         try:
-            await self._end(self.begin_closing())
+            await self._end(self._begin(self._deadline))
         except Exception:
             if error is None:
                 raise
@@ -65,8 +65,13 @@ class Life:
     def ok(self) -> bool:
         """Whether it has closed, and nobody may still be shown because of us."""
         closing, report = self._closing, self.presence.last_report
-        closed = closing is not None and closing.done() and not closing.cancelled()
-        return closed and report is not None and report.ok
+        whole = closing is not None and closing.done() and not closing.cancelled()
+        return whole and report is not None and report.ok
+
+    @property
+    def closed(self) -> bool:
+        """Whether the closing is over, whatever came of it."""
+        return self._closing is not None and self._closing.done()
 
     @property
     def left(self) -> int | None:
@@ -74,12 +79,13 @@ class Life:
         progress = self._progress
         return None if progress is None else progress.taken - progress.done
 
-    def begin_closing(self) -> asyncio.Task[Report | None]:
-        """Begin to close, now, in a task of its own; harmless if it has begun.
+    async def begin_closing(self) -> None:
+        """Begin to close, in a task of its own; harmless if it has begun.
 
-        From here on the manager takes no new holds (Closed).
+        When this returns, the manager takes no new holds any more (Closed).
         """
-        return self._begin(self._deadline)
+        self._begin(self._deadline)
+        await asyncio.sleep(0)  # a task begins with the loop's next turn
 
     def hurry(self) -> None:
         """Stop waiting for Graph: what is left stays in the ledger, for the next start."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 T = TypeVar("T")
+
+PATIENCE = 1.0
+"""Seconds that all parts together have to let go, after the sweep's deadline."""
 
 
 class PresenceManager:
@@ -169,12 +172,10 @@ class PresenceManager:
             return self.last_report
         self._check()
         self._state = "closing"
-        for task in (self._watch, self._recovered):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
-        await self._works.renewer.stop()
         seconds = self.settings.shutdown.deadline if deadline is None else deadline
+        by = asyncio.get_running_loop().time() + seconds + PATIENCE
+        await _within(by, "recovery", self._end_recovery())
+        await _within(by, "renewals", self._works.renewer.stop())
         try:
             if sweep:
                 self.last_report = await self._works.sweep(
@@ -185,32 +186,22 @@ class PresenceManager:
                     rank=Rank.RELEASE,
                 )
         finally:
-            await self._let_go()
+            await self._let_go(by)
         return self.last_report
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, by: float) -> None:
         self._state = "closed"
-        for name, let_go in (
-            ("lanes", self._works.lanes.stop),
-            ("background", self._end_background),
-            ("graph", self._graph.close),
-            ("tokens", self._tokens.close if self._tokens else None),
-            ("owner", lambda: self._ledger.leave(self.owner)),
-            ("ledger", self._ledger.close),
-        ):
-            if let_go is None:
-                continue
-            try:
-                await let_go()
-            except Exception:
-                log.exception("close.failed", part=name)
+        await _within(by, "lanes", self._works.lanes.stop())
+        await _within(by, "background", _end(self._background))
+        await _within(by, "graph", self._graph.close())
+        if self._tokens is not None:
+            await _within(by, "tokens", self._tokens.close())
+        await _within(by, "owner", self._ledger.leave(self.owner))
+        await _within(by, "ledger", self._ledger.close())
         self._holds.close()
 
-    async def _end_background(self) -> None:
-        for task in self._background:
-            task.cancel()
-        if self._background:
-            await asyncio.wait(self._background)
+    async def _end_recovery(self) -> None:
+        await _end({task for task in (self._watch, self._recovered) if task is not None})
 
     # -- holds ------------------------------------------------------------------------------
 
@@ -425,6 +416,28 @@ class PresenceManager:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+async def _within(by: float, part: str, work: Awaitable[None]) -> None:
+    """Let go of one part: neither its fault nor its slowness stops the next.
+
+    It has until `by`, on the loop's clock, but at most PATIENCE seconds and at least a moment.
+    """
+    now = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout(max(0.02, min(by - now, PATIENCE))):
+            await work
+    except TimeoutError:
+        log.error("close.too_slow", part=part)
+    except Exception:
+        log.exception("close.failed", part=part)
 
 
 def _microsoft_graph(

@@ -60,7 +60,7 @@ async def swept(emulator: Emulator, how: Settings, revoke: bool = False) -> None
 async def test_by_client_secret(revoke: bool) -> None:
     async with Emulator(tls=True, limit=1_000_000, latency=0.02, apps={APP: SECRET}) as emulator:
         await swept(emulator, settings(emulator, client_secret=SECRET), revoke)
-        assert emulator.token_requests <= (2 if revoke else 1) * 2  # msal asks twice for each
+        assert emulator.token_requests <= (2 if revoke else 1) * 2  # discovery and token for each
 
 
 async def test_by_certificate(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from time import monotonic
 
+from presence_manager import Settings
 from presence_manager.emulator import Emulator
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -46,6 +47,19 @@ def variables(emulator: Emulator, ledger: Path | None = None) -> dict[str, str]:
         "PRESENCE_RETRY__SETTLE": "0.05",
         "PRESENCE_LOGS__FORMAT": "json",
     }
+
+
+def host_settings(emulator: Emulator, ledger: Path | None = None) -> Settings:
+    """The same, for a host in this process."""
+    return Settings(
+        tenant_id=TENANT,
+        client_id=APP,
+        access_token=emulator.token(TENANT, APP),
+        graph={"base_url": emulator.graph_url},
+        ledger={"url": f"sqlite:///{ledger}" if ledger else "memory://"},
+        retry={"first_wait": 0.01, "longest_wait": 0.05, "settle": 0.05},
+        shutdown={"deadline": DEADLINE},
+    )
 
 
 class Child:

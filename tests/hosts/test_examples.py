@@ -220,34 +220,6 @@ async def test_the_daemon_in_a_hurry(emulator: Emulator, ledger: Path) -> None:
     nothing_forgotten(emulator, ledger)
 
 
-async def test_the_daemon_ends_where_it_stands_on_a_third_signal(emulator: Emulator) -> None:
-    environment = variables(emulator) | {"PRESENCE_SHUTDOWN__DEADLINE": "60"}
-    stubborn = """
-import asyncio, sys
-from presence_manager import PresenceManager, Settings
-from presence_manager.hosts.daemon import run_until_stopped
-
-async def work(presence: PresenceManager) -> None:
-    print("at work")
-    while True:
-        try:
-            await asyncio.Future()
-        except asyncio.CancelledError:
-            print("no")
-
-sys.exit(asyncio.run(run_until_stopped(Settings(), work)))
-"""
-    async with running(stubborn, environment=environment) as child:
-        await child.says("at work")
-        child.signal(signal.SIGTERM)
-        await child.says("no")
-        child.signal(signal.SIGTERM)
-        await child.says("hurried")
-        child.signal(signal.SIGTERM)
-        status, _ = await child.ended()
-    assert status == -signal.SIGTERM
-
-
 def test_each_example_says_what_it_needs_and_shows() -> None:
     for path in sorted(EXAMPLES.glob("*.py")):
         text = path.read_text()

@@ -1,0 +1,89 @@
+"""Closing when something hangs: the deadline is kept, and the report is true."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from presence_manager import Kind
+
+from .virtual import FakeGraph, SharedLedger, elapsed, manager, user, virtual
+
+
+class HangingLedger(SharedLedger):
+    """A ledger whose disk stops answering."""
+
+    hangs = False
+
+    async def put(self, steps):  # type: ignore[no-untyped-def]
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        return await super().put(steps)
+
+
+@virtual
+async def test_a_hanging_ledger_does_not_hold_up_the_end() -> None:
+    graph, ledger = FakeGraph(), HangingLedger()
+    presence = manager(graph, ledger)
+    await presence.open()
+    await presence.hold(user(1), "Busy")
+    ledger.hangs = True
+    keeper = asyncio.get_running_loop().call_later(60.0, lambda: None)
+    before = elapsed()
+    await presence.close(deadline=3.0)
+    assert elapsed() - before <= 3.0 + 1.2
+    keeper.cancel()
+
+
+@virtual
+async def test_a_graph_that_hangs_in_its_own_close_does_not_hold_up_the_end() -> None:
+    graph = FakeGraph()
+
+    async def hang() -> None:
+        await asyncio.sleep(1000.0)
+
+    graph.close = hang  # type: ignore[method-assign]
+    presence = manager(graph)
+    async with presence:
+        await presence.hold(user(1), "Busy")
+    assert elapsed() <= 2.0
+    assert presence.last_report is not None
+    assert presence.last_report.counts == {Kind.CLEARED: 1}
+
+
+@virtual
+async def test_a_deadline_of_nothing_sends_nothing_more() -> None:
+    graph, ledger = FakeGraph(latency=0.5), SharedLedger()
+    presence = manager(graph, ledger, shutdown={"deadline": 0})
+    async with presence:
+        await presence.hold(user(1), "Busy")
+    assert presence.last_report is not None
+    assert not presence.last_report.ok
+    assert not presence.last_report.counts.get(Kind.CLEARED)
+    async with manager(graph := FakeGraph(sessions=graph.sessions), ledger) as successor:
+        await successor.recovered()
+    assert graph.sessions == {}
+
+
+@virtual
+async def test_without_a_sweep_all_is_left_to_the_next_start() -> None:
+    graph, ledger = FakeGraph(), SharedLedger()
+    presence = manager(graph, ledger)
+    await presence.open()
+    await presence.hold(user(1), "Busy")
+    assert await presence.close(sweep=False) is None
+    assert graph.sent == [("set", user(1))]
+    async with manager(successor := FakeGraph(sessions=graph.sessions), ledger) as next_one:
+        assert (await next_one.recovered()).counts == {Kind.CLEARED: 1}
+    assert successor.sessions == {}
+
+
+@virtual
+async def test_the_exception_of_the_block_goes_first() -> None:
+    graph = FakeGraph()
+    with pytest.raises(ZeroDivisionError):
+        async with manager(graph) as presence:
+            await presence.hold(user(1), "Busy")
+            raise ZeroDivisionError
+    assert graph.sessions == {}
