@@ -120,7 +120,7 @@ class Sweep:
             sweep_id=self.id,
             taken=self.taken,
             done=self.done,
-            counts=dict(self.counts),
+            counts={str(kind): n for kind, n in self.counts.items() if n},
             seconds=now - self.started,
             all_taken=self.all_taken,
         )
@@ -142,7 +142,7 @@ class Sweep:
             seconds=now - self.started,
             requests=requests,
             refused=refused,
-            counts={kind: n for kind, n in self.counts.items() if n},
+            counts={str(kind): n for kind, n in self.counts.items() if n},
             problems=tuple(list(self.unfinal.values())[:PROBLEMS]),
             note=note,
         )

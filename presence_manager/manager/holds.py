@@ -16,7 +16,7 @@ from presence_manager.core.pair import SHORTEST_LEASE, checked_lease, pair_of
 from presence_manager.core.session import Known, Session, Wish
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.placing import Placing
-from presence_manager.errors import HoldRefused, HoldTimeout, InvalidHold, PresenceError
+from presence_manager.errors import Closed, HoldRefused, HoldTimeout, InvalidHold, PresenceError
 from presence_manager.manager.hold import Ended, Hold, HoldFailed, HoldRequest
 from presence_manager.manager.ids import instant
 from presence_manager.ports import Clock
@@ -221,7 +221,10 @@ class Holds:
         self._withdraw(hold, HoldTimeout(text))
 
     def _withdraw(self, hold: Hold, error: PresenceError | None = None) -> None:
-        self._release(hold).add_done_callback(_seen)
+        try:
+            self._release(hold).add_done_callback(_seen)
+        except Closed:
+            pass  # the closing sweep sees to it, or the next start
         self._end(hold, "withdrawn", error)
 
     async def _undo(self, placing: asyncio.Task[None], asked: list[_Asked]) -> None:

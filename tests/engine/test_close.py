@@ -87,3 +87,20 @@ async def test_the_exception_of_the_block_goes_first() -> None:
             await presence.hold(user(1), "Busy")
             raise ZeroDivisionError
     assert graph.sessions == {}
+
+
+@virtual
+async def test_a_hold_cancelled_while_the_manager_closes_is_cleared_all_the_same() -> None:
+    graph = FakeGraph(latency=0.3)
+    faults: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    async with manager(graph) as presence:
+        task = asyncio.create_task(presence.hold(user(1), "Busy"))
+        await asyncio.sleep(0.1)
+        loop.call_soon(task.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(1.0)
+    assert graph.sessions == {}
+    assert faults == []
