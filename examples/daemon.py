@@ -1,37 +1,39 @@
-"""A daemon that shows whoever is listed in a file as busy, for as long as they are listed.
+"""A daemon: shows the people on call as do-not-disturb until it is stopped.
 
-Needs:    an application with the permission Presence.ReadWrite.All, or the emulator
-Install:  pip install presence-manager
-Run:      export PRESENCE_TENANT_ID=... PRESENCE_CLIENT_ID=... PRESENCE_CLIENT_SECRET=...
-          python examples/daemon.py FILE       (a user's id on each line; change it at will)
-You see:  who is shown and who no longer; at Ctrl-C or SIGTERM all are cleared, and the status
-          is 1 if somebody may still be shown; a second Ctrl-C hurries
+Needs    PRESENCE_TENANT_ID, PRESENCE_CLIENT_ID, PRESENCE_CLIENT_SECRET, or the lines that
+         `presence-manager emulator` prints
+Install  pip install presence-manager
+Run      python examples/daemon.py USER-ID ...
+See      a line for each user; on Ctrl-C or SIGTERM all of them are cleared, and the exit status
+         is 0 when none is left; a second signal hurries, and leaves the rest to the next start
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
-from presence_manager import Hold, HoldRequest, PresenceManager
-from presence_manager.hosts.daemon import main
+from presence_manager import HoldFailed, HoldRequest, PresenceManager, Settings
+from presence_manager.hosts import logs
+from presence_manager.hosts.daemon import run_until_stopped
 
 
-async def follow(presence: PresenceManager, file: Path) -> None:
-    shown: dict[str, Hold] = {}
-    while True:
-        listed = set((await asyncio.to_thread(file.read_text)).split())
-        for user in shown.keys() - listed:
-            outcome = await shown.pop(user).release()
-            print(user, outcome.kind, flush=True)
-        new = [HoldRequest(user, "Busy", "InACall") for user in listed - shown.keys()]
-        for request, hold in zip(new, await presence.hold_many(new), strict=True):
-            if isinstance(hold, Hold):
-                shown[request.user] = hold
-            print(request.user, getattr(hold, "state", hold), flush=True)
-        await asyncio.sleep(1)
+async def work(presence: PresenceManager) -> None:
+    people = sys.argv[1:]
+    held = await presence.hold_many(HoldRequest(user, "DoNotDisturb") for user in people)
+    for user, hold in zip(people, held, strict=True):
+        if isinstance(hold, HoldFailed):
+            print(f"{user} is not shown: {hold.error}", flush=True)
+        else:
+            print(f"{user} is shown as {hold.pair}", flush=True)
+    await asyncio.Future()  # renewals go on by themselves, until we are stopped
+
+
+def main() -> int:
+    settings = Settings()
+    logs.configure(settings.logs)
+    return asyncio.run(run_until_stopped(settings, work))
 
 
 if __name__ == "__main__":
-    sys.exit(main(lambda presence: follow(presence, Path(sys.argv[1]))))
+    sys.exit(main())

@@ -159,6 +159,7 @@ class Sweeper:
         self._clock = clock
         self._now = now
         self._running: dict[str, Sweep] = {}
+        self._hurried = False
         self._cutting: set[asyncio.Task[None]] = set()
 
     def became(self, outcome: Outcome) -> None:
@@ -166,6 +167,13 @@ class Sweeper:
         sweep = self._running.get(outcome.sweep_id)
         if sweep is not None:
             sweep.became(outcome)
+
+    def hurry(self) -> None:
+        """Let the deadline of every sweep be over now, and of those to come."""
+        self._hurried = True
+        for sweep in self._running.values():
+            sweep.deadline = min(sweep.deadline, self._clock.now())
+            sweep.moved.set()
 
     async def run(
         self,
@@ -183,6 +191,8 @@ class Sweeper:
         """
         requests, refused = self._lanes.counts()
         self._running[sweep.id] = sweep
+        if self._hurried:
+            sweep.deadline = min(sweep.deadline, self._clock.now())
         intake = asyncio.create_task(self._take_in(sweep, source, release, rank))
         try:
             await self._wait(sweep, intake, progress)
@@ -204,15 +214,15 @@ class Sweeper:
         progress: Callable[[Progress], None] | None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        end = loop.time() + max(0.0, sweep.deadline - self._clock.now())
         told = -inf
         intake.add_done_callback(lambda _: sweep.moved.set())
         while not sweep.finished:
             if intake.done() and not sweep.all_taken:
                 intake.result()  # raises what stopped it
             sweep.moved.clear()
+            left = sweep.deadline - self._clock.now()
             try:
-                async with asyncio.timeout_at(end if end < inf else None):
+                async with asyncio.timeout(max(0.0, left) if left < inf else None):
                     await sweep.moved.wait()
             except TimeoutError:
                 return

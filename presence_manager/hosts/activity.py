@@ -1,45 +1,68 @@
-"""Who a Teams activity comes from, whichever bot SDK has parsed it.
+"""Who an activity is about: the tenant and the user, as a bot of any SDK receives them.
 
-Works by looking, not by importing: botbuilder, the Microsoft 365 Agents SDK, the Teams SDK, and
-the bare JSON all name the same things, each a little differently.
+botbuilder, the Agents SDK and the Teams SDK each parse the same JSON into objects of their own,
+with other names. All of them are understood here, by their shape, and so is the plain JSON; none
+is imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+from presence_manager.core.key import guid
+from presence_manager.errors import InvalidHold
 
 _SENDER = ("from_property", "from_", "from")
-_OBJECT_ID = ("aad_object_id", "aadObjectId")
+_USER = ("aad_object_id", "aadObjectId")
 _CHANNEL_DATA = ("channel_data", "channelData")
-_CONVERSATION_TENANT = ("tenant_id", "tenantId")
+_TENANT = ("tenant_id", "tenantId")
 
 
-def identity(activity: Any) -> tuple[str, str]:
-    """Return (tenant's id, user's Entra object id) of whoever sent the activity.
+class Identity(NamedTuple):
+    """A user of Entra ID: both are GUIDs, in lower case."""
 
-    The tenant is that of the channel data, else of the conversation; it is never guessed. A
-    guest's activity bears the team's tenant: where guests are to be shown in their own, use the
-    user's id alone. Raises ValueError when the activity names no object id or no tenant, as those
-    from channels other than Teams do.
+    tenant: str
+    user: str
+
+
+def identity(activity: Any, *, tenant: str | None = None) -> Identity:
+    """Return who sent the activity, for `hold(user, ..., tenant=...)`.
+
+    The user is the sender's Entra object id; the tenant comes from Teams' channel data, else from
+    the conversation. A guest's activity names the team's tenant, not the guest's own: give
+    `tenant` where another is meant. Raises InvalidHold when one of the two is missing or is no
+    id; nothing is ever guessed.
     """
-    user = _text(activity, _SENDER, _OBJECT_ID)
-    tenant = _text(activity, _CHANNEL_DATA, ("tenant",), ("id",)) or _text(
-        activity, ("conversation",), _CONVERSATION_TENANT
+    user = _first(_first(activity, _SENDER), _USER)
+    if not isinstance(user, str) or not user:
+        raise InvalidHold(
+            "the activity names no user: its sender has no Entra object id (aadObjectId); only "
+            "people have one, and channels other than Teams send none"
+        )
+    if tenant is None:
+        tenant = _tenant_of(activity)
+    try:
+        return Identity(guid(tenant, "tenant"), guid(user, "user"))
+    except (TypeError, ValueError) as error:
+        raise InvalidHold(str(error)) from None
+
+
+def _tenant_of(activity: Any) -> str:
+    named = _first(_first(activity, _CHANNEL_DATA), ("tenant",))
+    for found in (_first(named, ("id",)), _first(_first(activity, ("conversation",)), _TENANT)):
+        if isinstance(found, str) and found:
+            return found
+    raise InvalidHold(
+        "the activity names no tenant, neither in its channel data (tenant.id) nor in its "
+        "conversation (tenantId): give tenant="
     )
-    if not user:
-        raise ValueError("the activity names no Entra object id of its sender")
-    if not tenant:
-        raise ValueError("the activity names no tenant, neither its channel data nor conversation")
-    return tenant, user
 
 
-def _text(thing: Any, *path: tuple[str, ...]) -> str:
-    """Follow the path, each step under the first of its names that is there; "" if it ends."""
-    for names in path:
-        thing = next((found for name in names if (found := _part(thing, name))), None)
-    return thing.strip() if isinstance(thing, str) else ""
-
-
-def _part(thing: Any, name: str) -> Any:
-    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+def _first(thing: Any, names: tuple[str, ...]) -> Any:
+    """The first of these attributes, or keys, that is there and not empty."""
+    for name in names:
+        found = thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+        if found:
+            return found
+    return None

@@ -1,62 +1,75 @@
-"""A presence manager that lives as long as an aiohttp.web application.
+"""A bot on aiohttp.web: the manager opens and closes with the application.
 
-app = web.Application()
-setup(app)
+    app = web.Application()
+    setup(app)
 
-async def handler(request: web.Request) -> web.Response:
-    await presence_of(request).hold("user-id", "Busy", "InACall", key="call-17")
-    return web.Response()
+    async def messages(request: web.Request) -> web.Response:
+        await presence_of(request).hold(user, "Busy", "InACall")
+
+When the application stops, aiohttp closes its sites, sends `on_shutdown`, waits for open
+connections, and only then cleans up: with one hung request after twice `shutdown_timeout`
+(60 s each by default). So the sweep begins in `on_shutdown`, before all other handlers, runs
+while connections are waited for, and is over when clean-up is. A bot that has to be gone within
+a platform's grace gives `web.run_app(app, shutdown_timeout=...)` less than half of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Final
+
 from aiohttp import web
 
+from presence_manager.hosts.life import Life, Source
 from presence_manager.manager import PresenceManager
-from presence_manager.settings import Settings
 
-PRESENCE: web.AppKey[PresenceManager] = web.AppKey("presence", PresenceManager)
-"""Under this key the application holds its manager."""
+PRESENCE: Final = web.AppKey("presence_manager", PresenceManager)
+"""Where the manager is found, from start-up on: `app[PRESENCE]`."""
+_LIFE: Final = web.AppKey("presence_manager_life", Life)
 
 
-def setup(
-    app: web.Application,
-    settings: Settings | None = None,
-    *,
-    manager: PresenceManager | None = None,
-) -> PresenceManager:
-    """Open a manager when the application starts, and close it, sweeping, when it stops.
+def setup(app: web.Application, source: Source = None, *, deadline: float | None = None) -> None:
+    """Give the application a manager, made when it starts: of settings, or by a factory.
 
-    `manager` is one that is not open yet, for those who replace its ports; otherwise one is made
-    of `settings`, or of `Settings()`. The sweep begins in `on_shutdown`: one hung request puts
-    `on_cleanup` off for twice the `shutdown_timeout` of the server, by default two minutes,
-    and no platform waits that long. A request still running then gets `Closed` for a new hold.
+    `deadline`, in seconds, is what the closing sweep may take (`shutdown.deadline` by default).
+    Once the sweep has begun, holding raises Closed; nothing need be released, all is cleared.
 
-    Raises SettingsError at once; the start of the application raises LedgerUnusable.
+    A sub-application may have a manager of its own: call this before `add_subapp`. Its handlers
+    see the parent's otherwise.
+
+    Start-up raises SettingsError and LedgerUnusable; it does not need Graph.
     """
-    presence = manager if manager is not None else PresenceManager(settings)
 
-    async def start(_: web.Application) -> None:
-        await presence.open()
+    async def begin(app: web.Application) -> None:
+        life = app.get(_LIFE)
+        if life is not None:
+            await life.begin_closing()
 
-    async def stop(_: web.Application) -> None:
-        await presence.close()  # does nothing when it is closed already
+    async def live(app: web.Application) -> AsyncIterator[None]:
+        async with Life(source, deadline=deadline) as life:
+            app[_LIFE], app[PRESENCE] = life, life.presence
+            yield
 
-    app[PRESENCE] = presence
-    app.on_startup.append(start)
-    app.on_shutdown.append(stop)
-    app.on_cleanup.append(stop)
-    return presence
+    app.on_shutdown.insert(0, begin)
+    # Not on_cleanup: there, the fault of another handler would keep ours from being called.
+    app.cleanup_ctx.append(live)
 
 
 def presence_of(where: web.Request | web.Application) -> PresenceManager:
-    """Return the manager of the application, or of the application that a request is for.
+    """The manager of a request, or of an application.
 
-    From a request it is found in the enclosing applications too. Raises KeyError without `setup`.
+    A request to a sub-application that has none of its own gets the parent's. Raises LookupError
+    before start-up, and where `setup` was never called.
     """
-    found = where if isinstance(where, web.Application) else where.config_dict
-    try:
-        presence: PresenceManager = found[PRESENCE]
-    except KeyError:
-        raise KeyError("no presence manager here: call setup(app) before it starts") from None
-    return presence
+    found = where.get(PRESENCE) if isinstance(where, web.Application) else _above(where)
+    if found is None:
+        raise LookupError(
+            "this application has no PresenceManager: call presence_manager.hosts.aiohttp."
+            "setup(app) before it starts, and ask for it from start-up on"
+        )
+    return found
+
+
+def _above(request: web.Request) -> PresenceManager | None:
+    found: PresenceManager | None = request.config_dict.get(PRESENCE)
+    return found

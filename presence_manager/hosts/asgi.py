@@ -1,55 +1,84 @@
-"""A presence manager that lives as long as a FastAPI, Starlette or like application.
+"""A service on FastAPI, Starlette, or anything else that takes an ASGI lifespan.
 
-app = FastAPI(lifespan=presence_lifespan())
+    app = FastAPI(lifespan=lifespan())
 
-@app.put("/busy/{user}")
-async def busy(user: str) -> None:
-    await app.state.presence.hold(user, "Busy", "InACall", key="desk")
+    @app.post("/calls/{user}")
+    async def call(user: str, request: Request) -> None:
+        await presence_of(request).hold(user, "Busy", "InACall")
+
+Neither framework is imported here.
+
+A server closes the lifespan only when all connections are done. uvicorn waits for them without
+end unless told otherwise, so that one hung request keeps the sweep from beginning: give it
+`timeout_graceful_shutdown` (`--timeout-graceful-shutdown`), in whole seconds; that and
+`shutdown.deadline` together have to fit the platform's grace. A second Ctrl-C makes uvicorn leave
+without closing the lifespan: what is left is in the ledger, and the next start clears it. After a
+SIGTERM uvicorn closes the lifespan and then ends by that signal, so the exit status says nothing
+of the sweep; the log (`sweep.done`) and the ledger do.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
+from presence_manager.hosts.life import Life, Source
 from presence_manager.manager import PresenceManager
-from presence_manager.settings import Settings
 
-Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
-"""What these frameworks take as `lifespan=`."""
+State = Mapping[str, Any]
+Lifespan = Callable[[Any], AbstractAsyncContextManager[State]]
+"""What FastAPI and Starlette take as `lifespan=`."""
+OtherLifespan = Callable[[Any], AbstractAsyncContextManager[State | None]]
 
 
-def presence_lifespan(
-    settings: Settings | None = None,
+def lifespan(
+    source: Source = None,
     *,
-    manager: PresenceManager | None = None,
-    wraps: Lifespan | None = None,
+    wraps: OtherLifespan | None = None,
+    deadline: float | None = None,
 ) -> Lifespan:
-    """Return a lifespan that opens a manager, and closes it, sweeping, when the server stops.
+    """Make a lifespan with a manager in it: of settings, or by a factory.
 
-    The manager is `app.state.presence`. `manager` is one that is not open yet, and serves one
-    start; otherwise each start makes one of `settings`, or of `Settings()`. `wraps` is another
-    lifespan, run within this one: it finds the manager open at its beginning and at its end, and
-    what it yields is passed on.
+    The manager is `app.state.presence`, and `request.state.presence` by the lifespan's state
+    (mounted applications see it there). `wraps` is a lifespan that the application already has:
+    it begins when the manager is open; when it ends, the sweep has begun, so that holding raises
+    Closed there. `deadline`, in seconds, is what the sweep may take (`shutdown.deadline` by
+    default). A server that cancels the lifespan is in a hurry: what is left stays in the ledger.
 
-    uvicorn ends the lifespan only when the last request has ended, and by default waits for that
-    without limit: one hung request keeps the sweep from beginning until the platform kills the
-    process. Run it with `timeout_graceful_shutdown` (seconds), and leave room for
-    `shutdown.deadline` after it. A second Ctrl-C makes uvicorn skip the end of the lifespan;
-    what is left then is in the ledger, and the next start clears it.
+    A lifespan that has to be open *before* the manager, say for its credential, is written around
+    this one: `async with credential, lifespan(factory)(app) as state: yield state`.
 
-    The start of the application raises SettingsError and LedgerUnusable.
+    Start-up raises SettingsError and LedgerUnusable; it does not need Graph.
     """
 
     @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[Any]:
-        async with manager if manager is not None else PresenceManager(settings) as presence:
-            app.state.presence = presence
-            if wraps is None:
-                yield
-            else:
-                async with wraps(app) as state:
-                    yield state
+    async def with_presence(app: Any) -> AsyncIterator[State]:
+        async with Life(source, deadline=deadline) as life:
+            app.state.presence = life.presence
+            async with nullcontext() if wraps is None else wraps(app) as state:
+                try:
+                    yield {**(state or {}), "presence": life.presence}
+                except asyncio.CancelledError:
+                    life.hurry()
+                    raise
+                finally:
+                    await life.begin_closing()
 
-    return lifespan
+    return with_presence
+
+
+def presence_of(where: Any) -> PresenceManager:
+    """The manager of a request, a websocket or an application.
+
+    Raises LookupError before start-up, and where the lifespan is not this one.
+    """
+    for holder in (where, getattr(where, "app", None)):
+        found = getattr(getattr(holder, "state", None), "presence", None)
+        if isinstance(found, PresenceManager):
+            return found
+    raise LookupError(
+        "this application has no PresenceManager: give it lifespan=presence_manager.hosts.asgi."
+        "lifespan(), and a server that runs lifespans (uvicorn: --lifespan on)"
+    )

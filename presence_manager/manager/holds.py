@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from math import ceil, isfinite
 from typing import NamedTuple
 from uuid import uuid4
@@ -58,6 +59,7 @@ class Holds:
         self._owner = owner
         self._find = find
         self._release = release
+        self.closing = False
         self._handles: dict[Key, tuple[Hold, ...]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -221,10 +223,8 @@ class Holds:
         self._withdraw(hold, HoldTimeout(text))
 
     def _withdraw(self, hold: Hold, error: PresenceError | None = None) -> None:
-        try:
+        with suppress(Closed):  # then the closing sweep sees to it, or the next start
             self._release(hold).add_done_callback(_seen)
-        except Closed:
-            pass  # the closing sweep sees to it, or the next start
         self._end(hold, "withdrawn", error)
 
     async def _undo(self, placing: asyncio.Task[None], asked: list[_Asked]) -> None:
@@ -238,6 +238,8 @@ class Holds:
         self._end(hold, "released")
 
     def _end(self, hold: Hold, why: Ended, error: PresenceError | None = None) -> None:
+        if self.closing and error is None and hold.state == "pending":
+            error = Closed(f"the manager was closed before user {hold.user} was shown")
         hold.end(why, error)
         key = self._find(hold.user, hold.tenant)
         left = tuple(h for h in self._handles.get(key, ()) if h is not hold)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -22,6 +22,7 @@ from presence_manager.engine.recovery import CHUNK, owner_prefix, pages
 from presence_manager.engine.sweep import Release, release_all, release_own
 from presence_manager.errors import Closed, PresenceError
 from presence_manager.ledger import open_ledger
+from presence_manager.manager.closing import PATIENCE, end, within
 from presence_manager.manager.hold import Hold, HoldFailed, HoldRequest
 from presence_manager.manager.holds import Holds
 from presence_manager.manager.ids import Ids, Users, checked, instant
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 T = TypeVar("T")
-
-PATIENCE = 1.0
-"""Seconds that all parts together have to let go, after the sweep's deadline."""
 
 
 class PresenceManager:
@@ -91,6 +89,7 @@ class PresenceManager:
         self._works.on_rest = self._holds.rested
         self._works.on_refusal = self._holds.refused
         self._background: set[asyncio.Task[Any]] = set()
+        self._closing: asyncio.Task[Report | None] | None = None
         self._recovered: asyncio.Task[Report] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._pid = 0
@@ -167,15 +166,38 @@ class PresenceManager:
            (`shutdown.deadline` by default); without `sweep` they are left to the next start.
         3. What is in flight is cut off and written down as unfinished.
         4. Connections, sign-in and ledger are let go, each even if another fails.
+
+        A second call waits for the first. Cancelling it hurries, and lets go all the same.
+        Raises LedgerError when the ledger could not be read; all is let go even then.
         """
-        if self._state != "open":
-            return self.last_report
-        self._check()
-        self._state = "closing"
+        if self._closing is None:
+            if self._state != "open":
+                return self.last_report
+            self._check()
+            self._state = "closing"
+            self._closing = asyncio.create_task(self._close(deadline, progress, sweep))
+        try:
+            return await asyncio.shield(self._closing)
+        except asyncio.CancelledError:
+            self.hurry()
+            await asyncio.wait({self._closing})
+            raise
+
+    def hurry(self) -> None:
+        """End the closing sweep now: what is left is written down for the next start."""
+        self._works.sweeper.hurry()
+
+    async def _close(
+        self,
+        deadline: float | None,
+        progress: Callable[[Progress], None] | None,
+        sweep: bool,
+    ) -> Report | None:
         seconds = self.settings.shutdown.deadline if deadline is None else deadline
         by = asyncio.get_running_loop().time() + seconds + PATIENCE
-        await _within(by, "recovery", self._end_recovery())
-        await _within(by, "renewals", self._works.renewer.stop())
+        self._holds.closing = True
+        await within(by, "recovery", self._end_recovery())
+        await within(by, "renewals", self._works.renewer.stop())
         try:
             if sweep:
                 self.last_report = await self._works.sweep(
@@ -191,17 +213,17 @@ class PresenceManager:
 
     async def _let_go(self, by: float) -> None:
         self._state = "closed"
-        await _within(by, "lanes", self._works.lanes.stop())
-        await _within(by, "background", _end(self._background))
-        await _within(by, "graph", self._graph.close())
+        await within(by, "lanes", self._works.lanes.stop())
+        await within(by, "background", end(self._background))
+        await within(by, "graph", self._graph.close())
         if self._tokens is not None:
-            await _within(by, "tokens", self._tokens.close())
-        await _within(by, "owner", self._ledger.leave(self.owner))
-        await _within(by, "ledger", self._ledger.close())
+            await within(by, "tokens", self._tokens.close())
+        await within(by, "owner", self._ledger.leave(self.owner))
+        await within(by, "ledger", self._ledger.close())
         self._holds.close()
 
     async def _end_recovery(self) -> None:
-        await _end({task for task in (self._watch, self._recovered) if task is not None})
+        await end({task for task in (self._watch, self._recovered) if task is not None})
 
     # -- holds ------------------------------------------------------------------------------
 
@@ -265,7 +287,8 @@ class PresenceManager:
             except PresenceError as error:
                 log.warning("release.failed", user=hold.user, error=str(error))
             raise
-        await hold.release()
+        with suppress(Closed):  # then the closing sweep sees to it
+            await hold.release()
 
     async def track(
         self,
@@ -416,28 +439,6 @@ class PresenceManager:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
-
-
-async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
-
-
-async def _within(by: float, part: str, work: Awaitable[None]) -> None:
-    """Let go of one part: neither its fault nor its slowness stops the next.
-
-    It has until `by`, on the loop's clock, but at most PATIENCE seconds and at least a moment.
-    """
-    now = asyncio.get_running_loop().time()
-    try:
-        async with asyncio.timeout(max(0.02, min(by - now, PATIENCE))):
-            await work
-    except TimeoutError:
-        log.error("close.too_slow", part=part)
-    except Exception:
-        log.exception("close.failed", part=part)
 
 
 def _microsoft_graph(

@@ -82,7 +82,7 @@ async def test_without_a_sweep_all_is_left_to_the_next_start() -> None:
 @virtual
 async def test_the_exception_of_the_block_goes_first() -> None:
     graph = FakeGraph()
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is tested
         async with manager(graph) as presence:
             await presence.hold(user(1), "Busy")
             raise ZeroDivisionError
@@ -104,3 +104,39 @@ async def test_a_hold_cancelled_while_the_manager_closes_is_cleared_all_the_same
     await asyncio.sleep(1.0)
     assert graph.sessions == {}
     assert faults == []
+
+
+@virtual
+async def test_a_second_close_waits_for_the_first() -> None:
+    graph = FakeGraph()
+    presence = manager(graph)
+    await presence.open()
+    await presence.hold(user(1), "Busy")
+    graph.latency = 1.0
+    first, second = await asyncio.gather(presence.close(), presence.close())
+    assert first is second is presence.last_report
+    assert first is not None
+    assert first.counts == {Kind.CLEARED: 1}
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0])
+def test_a_cancelled_close_hurries_and_lets_go(after: float) -> None:
+    @virtual
+    async def story() -> None:
+        graph, ledger = FakeGraph(), SharedLedger()
+        presence = manager(graph, ledger)
+        await presence.open()
+        await presence.hold(user(1), "Busy")
+        graph.answers[user(1)] = ["hang"] * 9
+        closing = asyncio.create_task(presence.close())
+        await asyncio.sleep(after)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert elapsed() <= after + 2.0
+        assert graph.closed
+        assert ledger.doors == 0
+        assert presence.last_report is not None
+        assert not presence.last_report.ok
+
+    story()

@@ -1,185 +1,228 @@
-"""Each example as what it is: a process that is stopped while Graph does not answer."""
+"""The examples, as processes that get a real SIGTERM while requests hang."""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import json
 import signal
-import socket
-import sqlite3
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
+from host_runs import (
+    APP,
+    DEADLINE,
+    EXAMPLES,
+    TENANT,
+    ask,
+    free_port,
+    listening,
+    nothing_forgotten,
+    running,
+    unfinished,
+    until,
+    user,
+    variables,
+)
 
 from presence_manager.emulator import Emulator, Fault
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-TENANT = "7a000000-0000-4000-8000-000000000001"
-APP = "7a000000-0000-4000-8000-00000000000a"
-USERS = [f"5e000000-0000-4000-8000-{number:012x}" for number in range(5)]
-HUNG = USERS[2]
-DEADLINE = 0.5
-AFTER = 2.0
-"""Seconds after the deadline within which the process must have ended."""
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to send")
+
+GRACE = 1.0
+"""Seconds that an example waits for a request of its own that hangs."""
 
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator() as emulator:
+    async with Emulator(limit=1_000_000) as emulator:
         yield emulator
 
 
-class Example:
-    """An example in its own folder, pointed to the emulator."""
-
-    def __init__(self, folder: Path, emulator: Emulator) -> None:
-        self.ledger = folder / "ledger.db"
-        self.emulator = emulator
-        keep = ("PATH", "HOME", "SYSTEMROOT", "TMPDIR")
-        self.environment = {k: v for k, v in os.environ.items() if k in keep} | {
-            "PYTHONUNBUFFERED": "1",
-            "PRESENCE_GRAPH__BASE_URL": emulator.graph_url,
-            "PRESENCE_GRAPH__TIMEOUT": "60",
-            "PRESENCE_GRAPH__BATCH": "off",  # so that only one user hangs
-            "PRESENCE_TENANT_ID": TENANT,
-            "PRESENCE_CLIENT_ID": APP,
-            "PRESENCE_ACCESS_TOKEN": emulator.token(TENANT, APP),
-            "PRESENCE_LEDGER__URL": f"sqlite:///{self.ledger}",
-            "PRESENCE_SHUTDOWN__DEADLINE": str(DEADLINE),
-        }
-
-    @asynccontextmanager
-    async def run(self, name: str, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-X", "dev", "-W", "error", str(EXAMPLES / name), *words),
-            env=self.environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            async with asyncio.timeout(20):
-                yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
-
-    async def stopped(self, process: asyncio.subprocess.Process, number: int) -> tuple[int, str]:
-        """Let the clearing of one user hang, and stop it; return the status and its last lines."""
-        assert {each.user for each in self.emulator.sessions()} == set(USERS)
-        self.emulator.add_fault(Fault(verb="clear", effect="hang", user=HUNG))
-        started = time.monotonic()
-        process.send_signal(number)
-        out, _ = await process.communicate()
-        assert time.monotonic() - started < DEADLINE + AFTER
-        assert process.returncode is not None
-        text = out.decode()
-        assert "Traceback" not in text, text
-        assert "was never" not in text, text
-        return process.returncode, text
-
-    def check(self) -> None:
-        """All others are gone, and the ledger knows of the one that hung."""
-        assert [each.user for each in self.emulator.sessions()] == [HUNG]
-        with closing(sqlite3.connect(self.ledger)) as ledger:
-            assert ledger.execute("select user from sessions").fetchall() == [(HUNG,)]
-            ends = dict(ledger.execute("select user, kind from outcomes").fetchall())
-        assert ends == {user: "unfinished" if user == HUNG else "cleared" for user in USERS}
-
-
 @pytest.fixture
-def example(tmp_path: Path, emulator: Emulator) -> Example:
-    return Example(tmp_path, emulator)
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
 
 
-async def line_with(process: asyncio.subprocess.Process, text: str) -> None:
-    assert process.stdout is not None
-    seen = ""
-    while text not in (line := (await process.stdout.readline()).decode()):
-        seen += line
-        assert line, seen
+def activity(name: str, number: int) -> str:
+    return json.dumps(
+        {
+            "type": "event",
+            "name": name,
+            "conversation": {"id": f"call-{number}"},
+            "from": {"aadObjectId": user(number)},
+            "channelData": {"tenant": {"id": TENANT}},
+        }
+    )
 
 
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+def hang(emulator: Emulator, number: int) -> None:
+    """From now on Graph takes what it is asked for this user, and never answers."""
+    emulator.add_fault(Fault(effect="hang", user=user(number), applied=True))
 
 
-async def each_user(call: Callable[[str], Coroutine[Any, Any, aiohttp.ClientResponse]]) -> None:
-    for answer in await asyncio.gather(*map(call, USERS)):
-        assert answer.status == 200, await answer.text()
+async def hangs(emulator: Emulator, number: int) -> None:
+    await until(lambda: emulator.journal_for(user(number)))
 
 
-async def test_quickstart(example: Example) -> None:
-    async with example.run("quickstart.py", *USERS) as process:
-        await line_with(process, "Ctrl-C releases")
-        status, out = await example.stopped(process, signal.SIGINT)
-    assert status == 1
-    assert "released: {'cleared': 4, 'unfinished': 1}" in out
-    example.check()
+def sets_after(emulator: Emulator, entries: int) -> list[str]:
+    return [entry.user for entry in emulator.journal[entries:] if entry.verb == "set"]
 
 
-async def test_daemon(example: Example, tmp_path: Path) -> None:
-    file = tmp_path / "users.txt"
-    file.write_text("\n".join(USERS))
-    async with example.run("daemon.py", str(file)) as process:
-        for _ in USERS:
-            await line_with(process, " shown")
-        status, out = await example.stopped(process, signal.SIGTERM)
-    assert status == 1
-    assert '"unfinished": 1' in out
-    example.check()
+async def test_quickstart(emulator: Emulator) -> None:
+    async with running(EXAMPLES / "quickstart.py", environment=variables(emulator)) as child:
+        status, _ = await child.ended()
+    assert status == 0, child.out
+    assert "is shown as Busy/InACall" in child.out
+    assert ": cleared\n" in child.out
+    assert "3 cleared in " in child.out
+    assert emulator.sessions() == []
 
 
-def activity(user: str, name: str) -> dict[str, Any]:
-    return {
-        "type": "event",
-        "name": f"application/vnd.microsoft.{name}",
-        "from": {"aadObjectId": user},
-        "conversation": {"id": "19:meeting", "tenantId": TENANT},
-    }
-
-
-async def test_bot(example: Example, emulator: Emulator) -> None:
+async def test_the_bot(emulator: Emulator, ledger: Path) -> None:
     port = free_port()
-    url = f"http://127.0.0.1:{port}/api/messages"
-    async with (
-        example.run("bot_aiohttp.py", str(port)) as process,
-        aiohttp.ClientSession() as http,
-    ):
-        await line_with(process, "Running on")
-        await each_user(lambda user: http.post(url, json=activity(user, "meetingStart")))
-        for name in ("meetingEnd", "meetingEnd"):  # Teams may say it twice
-            assert (await http.post(url, json=activity(USERS[0], name))).status == 200
-        assert len(emulator.sessions()) == len(USERS) - 1
-        assert (await http.post(url, json=activity("", "meetingStart"))).status == 400
-        assert (await http.post(url, json={"type": "message", "text": "hello"})).status == 200
-        assert (await http.post(url, json=activity(USERS[0], "meetingStart"))).status == 200
-        status, _ = await example.stopped(process, signal.SIGTERM)
-    assert status == 0
-    example.check()
+    environment = variables(emulator, ledger) | {"PORT": str(port)}
+    async with running(EXAMPLES / "bot_aiohttp.py", environment=environment) as child:
+        await listening(port)
+        for number in range(3):
+            assert "shown" in await ask(
+                port, "POST", "/api/messages", activity("callStart", number)
+            )
+        assert "cleared" in await ask(port, "POST", "/api/messages", activity("callEnd", 0))
+        hang(emulator, 7)
+        waits = asyncio.create_task(ask(port, "POST", "/api/messages", activity("callStart", 7)))
+        await hangs(emulator, 7)
+        entries = len(emulator.journal)
+        child.signal(signal.SIGTERM)
+        status, seconds = await child.ended()
+        await waits
+    assert status == 1, child.out  # one is not known to be gone
+    assert seconds < DEADLINE + 1.0
+    assert [session.user for session in emulator.sessions()] in ([], [user(7)])
+    assert unfinished(ledger) == {user(7)}
+    nothing_forgotten(emulator, ledger)
+    assert sets_after(emulator, entries) == []
 
 
-async def test_service(example: Example, emulator: Emulator) -> None:
+async def test_the_bot_when_only_a_handler_of_its_own_hangs(
+    emulator: Emulator, ledger: Path
+) -> None:
+    """The sweep has begun before the connection is waited for."""
     port = free_port()
-    url = f"http://127.0.0.1:{port}/calls/17"
-    async with (
-        example.run("service_fastapi.py", str(port)) as process,
-        aiohttp.ClientSession() as http,
-    ):
-        await line_with(process, "Uvicorn running")
-        await each_user(lambda user: http.put(f"{url}/{user}"))
-        answer = await http.delete(f"{url}/{USERS[0]}")
-        assert await answer.json() == {"outcome": "cleared"}
-        assert (await http.put(f"{url}/{USERS[0]}")).status == 200
-        status, _ = await example.stopped(process, signal.SIGTERM)
-    assert status in (0, -signal.SIGTERM)  # uvicorn sends itself the signal again
-    example.check()
+    environment = variables(emulator, ledger) | {"PORT": str(port)}
+    async with running(EXAMPLES / "bot_aiohttp.py", environment=environment) as child:
+        await listening(port)
+        assert "shown" in await ask(port, "POST", "/api/messages", activity("callStart", 1))
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /api/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+        await ask(port, "POST", "/api/messages", "{}")  # so the half one has been read, too
+        child.signal(signal.SIGTERM)
+        await until(lambda: not emulator.sessions())
+        assert child.process.returncode is None
+        status, seconds = await child.ended()
+        writer.close()
+    assert (status, seconds < 2 * GRACE + 1.0) == (0, True), child.out
+
+
+async def test_a_second_signal_ends_the_bot_at_once(emulator: Emulator, ledger: Path) -> None:
+    port = free_port()
+    environment = variables(emulator, ledger)
+    environment |= {"PORT": str(port), "PRESENCE_SHUTDOWN__DEADLINE": "60"}
+    async with running(EXAMPLES / "bot_aiohttp.py", environment=environment) as child:
+        await listening(port)
+        assert "shown" in await ask(port, "POST", "/api/messages", activity("callStart", 1))
+        emulator.add_fault(Fault(verb="clear", effect="hang"))
+        child.signal(signal.SIGTERM)
+        await until(lambda: emulator.journal[-1].verb == "clear")
+        child.signal(signal.SIGTERM)
+        status, seconds = await child.ended()
+    assert status != 0
+    assert seconds < 2.0
+    nothing_forgotten(emulator, ledger)
+
+
+async def test_the_service(emulator: Emulator, ledger: Path) -> None:
+    port = free_port()
+    environment = variables(emulator, ledger) | {"PORT": str(port)}
+    async with running(EXAMPLES / "service_fastapi.py", environment=environment) as child:
+        await listening(port)
+        for number in range(3):
+            assert "shown" in await ask(port, "PUT", f"/calls/a/{user(number)}")
+        assert "cleared" in await ask(port, "DELETE", f"/calls/a/{user(0)}")
+        assert "422" in await ask(port, "PUT", "/calls/a/nobody")
+        hang(emulator, 7)
+        waits = asyncio.create_task(ask(port, "PUT", f"/calls/a/{user(7)}"))
+        await hangs(emulator, 7)
+        entries = len(emulator.journal)
+        child.signal(signal.SIGTERM)
+        status, seconds = await child.ended(tracebacks=1)  # uvicorn's, of what it cut off
+        await waits
+    assert status == -signal.SIGTERM, child.out  # uvicorn ends by the signal it was sent
+    assert seconds < GRACE + DEADLINE + 1.0
+    assert unfinished(ledger) == {user(7)}
+    assert {session.user for session in emulator.sessions()} <= {user(7)}
+    nothing_forgotten(emulator, ledger)
+    assert sets_after(emulator, entries) == []
+
+
+async def test_the_daemon(emulator: Emulator, ledger: Path) -> None:
+    people = [user(number) for number in range(30)]
+    environment = variables(emulator, ledger)
+    async with running(EXAMPLES / "daemon.py", *people, environment=environment) as child:
+        await child.says(*(f"{name} is shown as DoNotDisturb/Presenting" for name in people))
+        child.signal(signal.SIGTERM)
+        status, seconds = await child.ended()
+    assert status == 0, child.out
+    assert seconds < DEADLINE + 1.0
+    assert emulator.sessions() == []
+
+
+async def test_the_daemon_while_graph_hangs(emulator: Emulator, ledger: Path) -> None:
+    people = [user(number) for number in range(30)]
+    environment = variables(emulator, ledger)
+    async with running(EXAMPLES / "daemon.py", *people, environment=environment) as child:
+        await child.says("is shown", people[-1])
+        emulator.add_fault(Fault(verb="clear", effect="hang"))
+        emulator.add_fault(Fault(verb="batch", effect="hang"))
+        entries = len(emulator.journal)
+        child.signal(signal.SIGTERM)
+        status, seconds = await child.ended()
+    assert status == 1, child.out
+    assert seconds < DEADLINE + 1.0
+    assert len(emulator.sessions()) == 30
+    assert unfinished(ledger) == set(people)
+    nothing_forgotten(emulator, ledger)
+    assert sets_after(emulator, entries) == []
+
+    emulator.clear_faults()
+    async with running(EXAMPLES / "daemon.py", environment=environment) as child:
+        await child.says("recovery.done")
+        child.signal(signal.SIGTERM)
+        status, _ = await child.ended()
+    assert (status, emulator.sessions()) == (0, [])
+
+
+async def test_the_daemon_in_a_hurry(emulator: Emulator, ledger: Path) -> None:
+    people = [user(number) for number in range(3)]
+    environment = variables(emulator, ledger) | {"PRESENCE_SHUTDOWN__DEADLINE": "60"}
+    async with running(EXAMPLES / "daemon.py", *people, environment=environment) as child:
+        await child.says("is shown", people[-1])
+        emulator.add_fault(Fault(effect="hang"))
+        entries = len(emulator.journal)
+        child.signal(signal.SIGTERM)
+        await until(lambda: len(emulator.journal) >= entries + 3)
+        child.signal(signal.SIGINT)
+        status, seconds = await child.ended()
+    assert status == 1, child.out
+    assert seconds < 2.0
+    assert '"left_at_most": 3' in child.out
+    nothing_forgotten(emulator, ledger)
+
+
+def test_each_example_says_what_it_needs_and_shows() -> None:
+    for path in sorted(EXAMPLES.glob("*.py")):
+        text = path.read_text()
+        for word in ("Needs", "Install", "Run", "See"):
+            assert f"\n{word} " in text, f"{path.name} does not say: {word}"
+        assert APP not in text
