@@ -8,9 +8,11 @@ import signal
 import pytest
 from hypothesis import settings
 
-# Who starts the tests in the background may have SIGINT ignored, and children would inherit that.
+# Who starts the tests in the background may have these ignored, and children would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=100, database=None)
 settings.register_profile("long", deadline=None, max_examples=5000, database=None)

@@ -120,8 +120,6 @@ def _status(command: Callable[[], int]) -> int:
         with _ended_by_signals():
             return command()
     except KeyboardInterrupt:
-        # What was open at that very instant ends with the process, a moment from now.
-        warnings.simplefilter("ignore", ResourceWarning)
         say("interrupted")
         return Status.INTERRUPTED
     except BrokenPipeError:
@@ -172,12 +170,14 @@ def _ended_by_signals() -> Iterator[None]:
     """Outside of the event loop every signal is a KeyboardInterrupt, as Ctrl-C is."""
 
     def interrupt(*_: object) -> None:
+        # What is open at this very instant ends with the process, a moment from now.
+        warnings.simplefilter("ignore", ResourceWarning)
         raise KeyboardInterrupt
 
     before = {}
     for number in _SIGNALS:
         with suppress(ValueError, OSError):
-            if number != signal.SIGINT and signal.getsignal(number) is signal.SIG_DFL:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 before[number] = signal.signal(number, interrupt)
     try:
         yield
