@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
+from math import inf
 from typing import Any, Protocol
 
 from presence_manager.core.key import Key
@@ -70,19 +71,25 @@ class Books:
 
         A lane that is being stopped does not wait for its ledger; its outcomes go unrecorded.
         """
+        done: list[tuple[Entry, Plan]] = []
+        left = list(work)
         while True:
             try:
-                return await commit(self._ledger, work)
+                await commit(self._ledger, left, done)
+                return done
             except LedgerError as error:
                 self._log.error("ledger.failed", error=str(error))
                 if self.stopping:
-                    return [(entry, planner(entry.row).unrecorded()) for entry, planner in work]
+                    untold = [(entry, planner(entry.row).unrecorded()) for entry, planner in left]
+                    return done + untold
             await asyncio.sleep(LEDGER_PAUSE)
 
     def deliver(self, plans: list[tuple[Entry, Plan]]) -> None:
         """Tell what became of the sessions, and go on with what is left to do."""
         for entry, plan in plans:
             entry.busy = False
+            if not entry.row.sweeps:  # nobody waits for it any more
+                entry.deadline = inf
             for outcome in plan.outcomes:
                 self._audience.became(outcome)
             if entry.missing:
@@ -94,6 +101,8 @@ class Books:
     def rested(self, entry: Entry, at: float) -> None:
         """Tell that a session came to rest, and which of its holds were refused before."""
         for name, verdict in (entry.refused or {}).items():
+            if entry.row.wish(name) is not None:  # put again meanwhile
+                continue
             self._audience.refused(entry.key, name, verdict)
         self._audience.rested(entry.row, at)
 

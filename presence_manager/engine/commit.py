@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from presence_manager.core.session import Session, Step
 from presence_manager.engine.entry import Entry
@@ -15,32 +15,31 @@ Planner = Callable[[Session], Plan]
 Work = tuple[Entry, Planner]
 
 
-async def commit(ledger: Ledger, work: Sequence[Work]) -> list[tuple[Entry, Plan]]:
-    """Commit the plan of every entry, and answer each with the plan that won.
+async def commit(ledger: Ledger, left: list[Work], done: list[tuple[Entry, Plan]]) -> None:
+    """Commit the plan of every entry in `left`, and move it to `done` with the plan that won.
 
-    Raises LedgerError; then what had not won before is as it was.
+    Raises LedgerError; then `left` is what had not won before.
     """
-    done: list[tuple[Entry, Plan]] = []
-    while work:
+    while left:
         steps: list[Step] = []
         staked: list[tuple[Entry, Planner, Plan]] = []
-        for entry, planner in work:
+        settled: list[tuple[Entry, Plan]] = []
+        for entry, planner in left:
             plan = planner(entry.row)
             step = plan.step(entry.row)
             if step is None:
-                done.append((entry, plan))
+                settled.append((entry, plan))
             else:
                 steps.append(step)
                 staked.append((entry, planner, plan))
         lost = await ledger.put(steps) if steps else {}
-        again: list[Work] = []
+        done += settled
+        left.clear()
         for index, (entry, planner, plan) in enumerate(staked):
             if index in lost:
                 entry.see(lost[index])
-                again.append((entry, planner))
+                left.append((entry, planner))
                 continue
             if entry.row.version <= plan.row.version:
                 entry.row = Session(key=entry.key) if plan.delete else plan.row
             done.append((entry, plan))
-        work = again
-    return done

@@ -78,9 +78,9 @@ class Gate:
         self._past.append((now, count))
         self._recent += count
 
-    def accept(self) -> None:
-        """Graph took a request: the door is open."""
-        if self._testing:
+    def accept(self, sent_at: float) -> None:
+        """Graph took a request: the door is open, if that one left after it was shut."""
+        if self._testing and sent_at >= self._shut_at:
             self._testing = False
             self._wait = 0.0
 

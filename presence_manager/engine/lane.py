@@ -36,10 +36,8 @@ from presence_manager.ports import Clock, Graph, Ledger
 
 log = structlog.get_logger()
 
-FULL_BATCH = 20
-"""Sessions in one $batch (Graph: json-batching)."""
-FOREIGN_POLL = 0.25
-"""Seconds between two looks at a session that another process is busy with."""
+FULL_BATCH = 20  # sessions in one $batch (Graph: json-batching)
+FOREIGN_POLL = 0.25  # seconds between two looks at what another process is busy with
 
 
 class Lane:
@@ -122,8 +120,8 @@ class Lane:
 
         Unless the lane is stopped, the work itself goes on in the background.
         """
-        now = self.moment()
         work: list[Work] = []
+        now = self.moment()
         for entry in self._entries.values():
             if sweep_id in entry.row.sweeps:
                 entry.deadline = min(entry.deadline, now.at)
@@ -138,17 +136,18 @@ class Lane:
         """Send nothing more; end what is in flight, and write down that it was cut off."""
         self.stopping = self.books.stopping = True
         self._later.stop()
-        now = self.moment()
-        work: list[Work] = []
-        for entry in self._entries.values():
-            if entry.busy:
-                entry.shorten(0.0)
-            else:
-                self._take(entry)
-                work.append((entry, self.surrender(entry, now)))
-        await self.books.apply(work)
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        for _ in range(2):  # the second time for what the first has set free
+            now = self.moment()
+            work: list[Work] = []
+            for entry in self._entries.values():
+                if entry.busy:
+                    entry.shorten(0.0)
+                else:
+                    self._take(entry)
+                    work.append((entry, self.surrender(entry, now)))
+            await self.books.apply(work)
+            while self._tasks:
+                await asyncio.wait(self._tasks)
 
     # -- the pump: decide -------------------------------------------------------------------
 
@@ -182,7 +181,7 @@ class Lane:
         self._queue.remove(entry)
         self._inbox.append(entry)
 
-    def _examine(self, now: Now) -> None:
+    def _examine(self, now: Now) -> None:  # noqa: PLR0912 - a branch for each thing wanted
         """Sort the inbox: what wants a request queues for it, the rest goes to the books."""
         books: list[Work] = []
         stale: list[Entry] = []
@@ -192,10 +191,12 @@ class Lane:
                 continue
             action = now.decide(entry.row)
             planner: Planner | None = None
-            if entry.stale:
+            if entry.stale and entry.deadline >= now.at:
                 stale.append(entry)
             elif isinstance(action, Wait):
                 planner = partial(take_over, now=now)
+                if entry.deadline < now.at:
+                    planner = self.surrender(entry, now)
             elif not isinstance(action, Send):
                 planner = partial(withdraw, now=now)
             elif self._shut is not None:
@@ -264,10 +265,10 @@ class Lane:
             self._examine_again(entry)
         elif isinstance(action, Wait):
             at = action.at
-            if plan.row.attempt is not None:
-                entry.stale = True
-                at = min(at, self.clock.now() + FOREIGN_POLL)
-            elif entry.deadline < at:
+            entry.stale = plan.row.attempt is not None  # another process is busy with it
+            if entry.stale:
+                at = self.clock.now() + FOREIGN_POLL
+            if entry.deadline < at:
                 self._take(entry)
                 self._spawn(self.books.apply([(entry, self.surrender(entry, self.moment()))]))
                 return

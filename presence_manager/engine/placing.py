@@ -30,8 +30,10 @@ class Placing:
         self._ledger = ledger
         self._now = now
 
-    async def place(self, wishes: Sequence[tuple[Key, Wish]]) -> None:
+    async def place(self, wishes: Sequence[tuple[Key, Wish]]) -> list[Session]:
         """Make the holds durable, and their sessions asked for.
+
+        Return the rows as they are now, when that took more than one commit.
 
         Raises LedgerError: then Graph is not asked.
         """
@@ -39,6 +41,7 @@ class Placing:
         for key, wish in wishes:
             by_key.setdefault(key, []).append(wish)
         rows = [Session(key=key) for key in by_key]
+        rounds = 0
         while rows:
             now = self._now()
             steps = [self._intent(row, by_key[row.key], now) for row in rows]
@@ -47,6 +50,8 @@ class Placing:
                 if index not in lost:
                     self._lanes[planned.row.key.lane].submit(planned.row, Rank.SET)
             rows = list(lost.values())
+            rounds += 1
+        return await self._ledger.get(list(by_key)) if rounds > 1 else []
 
     async def track(self, key: Key, wish: Wish, live_until: float) -> None:
         """Remember a session that other code has set. Raises LedgerError."""

@@ -53,11 +53,8 @@ class Recovery:
         if deadline is not None:
             sweep.deadline = now + deadline
         dead = await self._dead()
-        alive = await self._ledger.alive()
-        scope = Scope(origin=self._origin, app=self._app, orphans_of=alive)
-        report = await self._sweeper.run(
-            sweep, pages(self._ledger, scope, over=True), release_dead(alive)
-        )
+        gone: set[str] = set()
+        report = await self._sweeper.run(sweep, self._orphans(gone), release_dead(gone))
         for owner in dead:  # their sessions are ours now
             await self._ledger.leave(owner)
         if report.total:
@@ -75,6 +72,19 @@ class Recovery:
             except LedgerError as error:
                 log.error("ledger.failed", error=str(error))
 
+    async def _orphans(self, gone: set[str]) -> AsyncIterator[list[Session]]:
+        """The rows of processes that are gone, whose names go into `gone`.
+
+        Who is alive is read again after each page: an owner enters before it writes, so whoever
+        stands in a page that was read before, and is not alive after, has really ended.
+        """
+        alive = await self._ledger.alive()
+        scope = Scope(origin=self._origin, app=self._app, orphans_of=alive)
+        async for rows in pages(self._ledger, scope, over=True):
+            named = {owner for row in rows for owner in _owners(row)}
+            gone |= named - await self._ledger.alive()
+            yield [row for row in rows if not gone.isdisjoint(_owners(row))]
+
     async def _dead(self) -> frozenset[str]:
         """The dead of this application: another's are for its own processes to find (rule 11)."""
         ours = owner_prefix(self._origin, self._app)
@@ -84,3 +94,10 @@ class Recovery:
 def owner_prefix(origin: str, app: str) -> str:
     """What the names of all owners of one application on one Graph begin with."""
     return sha256(f"{origin} {app}".encode()).hexdigest()[:12] + "-"
+
+
+def _owners(row: Session) -> set[str]:
+    owners = {row.owner, *(wish.owner for wish in row.wishes)}
+    if row.attempt is not None:
+        owners.add(row.attempt.owner)
+    return owners - {""}

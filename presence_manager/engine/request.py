@@ -180,7 +180,7 @@ class Request:
                 closed_for=round(gate.closed_until - now, 3),
             )
         elif any(v.status is not None for v in verdicts):
-            gate.accept()
+            gate.accept(verdicts[0].sent_at)
         if any(v.code == "batchUnavailable" for v in verdicts):
             lane.batching = False
             log.warning("lane.batching_off", tenant=lane.id.tenant)

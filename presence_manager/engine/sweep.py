@@ -6,7 +6,7 @@ A lone clear or release is a sweep of one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from dataclasses import dataclass, field
 from math import inf
 
@@ -17,7 +17,7 @@ from presence_manager.core.decide import Send
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.core.pair import LONGEST_LEASE
-from presence_manager.core.session import Session, Step, step
+from presence_manager.core.session import Session, Step, Wish, step
 from presence_manager.core.verdict import Verb
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.lanes import Lanes
@@ -54,23 +54,24 @@ def release_own(row: Session, now: Now, sweep_id: str) -> Session:
     return change.release(row, now.at, now.owner, names=own, sweep_id=sweep_id)
 
 
-def release_named(name: str) -> Release:
-    """End one hold."""
+def release_one(wish: Wish) -> Release:
+    """End one hold, unless it was put again meanwhile: the last word wins."""
 
     def release(row: Session, now: Now, sweep_id: str) -> Session:
-        return change.release(row, now.at, now.owner, names=frozenset({name}), sweep_id=sweep_id)
+        names = frozenset({wish.name} if row.wish(wish.name) == wish else ())
+        return change.release(row, now.at, now.owner, names=names, sweep_id=sweep_id)
 
     return release
 
 
-def release_dead(alive: frozenset[str]) -> Release:
-    """End the holds whose process is gone, and what it left open."""
+def release_dead(gone: Set[str]) -> Release:
+    """End the holds whose process is `gone`, and what it left open."""
 
     def release(row: Session, now: Now, sweep_id: str) -> Session:
         attempt = row.attempt
-        if attempt is not None and attempt.owner not in alive:
+        if attempt is not None and attempt.owner in gone:
             row = change.abandon(row, now.at, now.owner, now.terms)
-        dead = frozenset(w.name for w in row.wishes if w.owner and w.owner not in alive)
+        dead = frozenset(w.name for w in row.wishes if w.owner in gone)
         row = change.release(row, now.at, now.owner, names=dead)
         if row.newest(now.at) is None and not row.over:
             row = change.release(row, now.at, now.owner, names=frozenset(), sweep_id=sweep_id)

@@ -32,6 +32,7 @@ class Hold:
         "failure",
         "key",
         "pair",
+        "placed",
         "releasing",
         "state",
         "tenant",
@@ -58,6 +59,7 @@ class Hold:
         self.failure: PresenceError | None = None
         self.done: asyncio.Future[None] | None = None
         self.releasing = False
+        self.placed = False
         self._release = release
         self._outcome: asyncio.Future[Outcome] | None = None
 
@@ -97,6 +99,7 @@ class Hold:
         if self.done is None or self.done.done():
             self.done = asyncio.get_running_loop().create_future()
         self.state = "pending"
+        self.placed = False
 
     def become_shown(self) -> None:
         """Graph said 200."""

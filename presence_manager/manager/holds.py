@@ -115,6 +115,8 @@ class Holds:
         now = self._clock.now()
         newest = row.newest(now)
         for hold in handles:
+            if not hold.placed:  # its commit is on the way, and this row is from before it
+                continue
             wish = row.wish(hold.key)
             if wish is None:
                 self._end(hold, self._why_gone(hold, now))
@@ -186,7 +188,11 @@ class Holds:
     async def _commit(self, asked: list[_Asked]) -> None:
         for one in asked:
             self._adopt(one)
-        await self._placing.place([(one.key, one.wish) for one in asked])
+        meanwhile = await self._placing.place([(one.key, one.wish) for one in asked])
+        for one in asked:
+            one.hold.placed = True
+        for row in meanwhile:  # these may have come to rest before all were placed
+            self.rested(row)
 
     def _adopt(self, one: _Asked) -> None:
         hold = one.hold

@@ -203,7 +203,7 @@ class PresenceManager:
                 self.last_report = await self._works.sweep(
                     pages(self._ledger, self._ids.scope(owner=self.owner)),
                     release_own,
-                    deadline=seconds,
+                    deadline=max(0.0, by - PATIENCE - asyncio.get_running_loop().time()),
                     progress=progress,
                     rank=Rank.RELEASE,
                 )
@@ -422,10 +422,10 @@ class PresenceManager:
 
     def _release_hold(self, hold: Hold) -> asyncio.Future[Outcome]:
         self._check()
+        hold.releasing = True  # from now on its name makes a new hold
         return self._spawn(self._release_and_tell(hold))
 
     async def _release_and_tell(self, hold: Hold) -> Outcome:
-        hold.releasing = True
         try:
             outcome = await self._works.release(self._ids.key(hold.user, hold.tenant), hold.key)
         except BaseException:

@@ -20,7 +20,7 @@ from presence_manager.engine.plan import Now
 from presence_manager.engine.recovery import Recovery
 from presence_manager.engine.renewer import Renewer
 from presence_manager.engine.retry import LaneTerms, RetryPolicy
-from presence_manager.engine.sweep import Release, Sweep, Sweeper, release_named
+from presence_manager.engine.sweep import Release, Sweep, Sweeper, release_one
 from presence_manager.ports import Clock, Graph, Ledger
 from presence_manager.settings import Settings
 
@@ -139,9 +139,10 @@ class Works:
     async def release(self, key: Key, name: str) -> Outcome:
         """End one hold, in whichever process; harmless if there is none. Raises LedgerError."""
         row = (await self._ledger.get([key]))[0]
-        if row.wish(name) is None:
+        wish = row.wish(name)
+        if wish is None:
             return self._untold(key, Kind.NEVER_SET, "not held")
-        return await self.sweep_one(row, release_named(name), self._settings.release.timeout)
+        return await self.sweep_one(row, release_one(wish), self._settings.release.timeout)
 
     def _untold(self, key: Key, kind: Kind, reason: str, sweep_id: str = "") -> Outcome:
         return Outcome(

@@ -1,0 +1,200 @@
+"""Callers, processes and commits that meet at the worst moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from presence_manager import HoldRequest, Kind, LedgerError
+from presence_manager.core.key import Key, LaneId
+from presence_manager.engine.gate import Gate
+
+from .virtual import (
+    APP,
+    TENANT,
+    FakeGraph,
+    LoopClock,
+    SharedLedger,
+    elapsed,
+    manager,
+    user,
+    virtual,
+)
+
+U = user(1)
+KEY = Key(LaneId("https://graph.microsoft.com", APP, TENANT), U)
+
+
+class SlowLedger(SharedLedger):
+    """Every put answers after ten milliseconds, one after the other, as a writer thread would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turn = asyncio.Lock()
+
+    async def put(self, steps: Any) -> Any:
+        async with self._turn:
+            await asyncio.sleep(0.01)
+            return await super().put(steps)
+
+
+@pytest.mark.parametrize("after", [0, 0.005, 0.011, 0.015, 0.021, 0.025, 0.03, 0.035])
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_hold_that_meets_a_release_of_the_same_user_is_shown(
+    after: float, key: str | None
+) -> None:
+    @virtual
+    async def story() -> None:
+        graph, ledger = FakeGraph(), SlowLedger()
+        async with manager(graph, ledger) as presence:
+            first = await presence.hold(U, "Busy", key=key)
+            releasing = asyncio.create_task(first.release())
+            await asyncio.sleep(after)
+            second = await presence.hold(U, "Away", key=key)
+            await releasing
+            await asyncio.sleep(100.0)
+            assert (second.state, graph.shown(U)) == ("shown", "Away/Away")
+            assert len((await ledger.get([KEY]))[0].wishes) == 1
+            assert len(presence._holds) == 1
+
+    story()
+
+
+@virtual
+async def test_the_last_word_wins_at_the_very_same_instant() -> None:
+    graph = FakeGraph()
+    async with manager(graph) as presence:
+        hold = await presence.hold(U, "Busy", key="k")
+        releasing = asyncio.create_task(hold.release())
+        await asyncio.sleep(0)
+        assert (await presence.hold(U, "Away", key="k")).state == "shown"
+        await releasing
+        assert graph.shown(U) == "Away/Away"
+
+
+@virtual
+async def test_a_hold_put_again_is_not_refused_for_what_it_wanted_before() -> None:
+    graph = FakeGraph(latency=1.0)
+    graph.answers[U] = [403]
+    async with manager(graph) as presence:
+        await presence.hold(U, "Busy", key="k", wait=False)
+        await asyncio.sleep(0.5)
+        assert (await presence.hold(U, "Away", key="k")).state == "shown"
+        assert len(presence._holds) == 1
+
+
+@virtual
+async def test_a_commit_that_fails_half_way_forgets_nothing() -> None:
+    class Stumbling(SharedLedger):
+        mode = 0
+
+        async def put(self, steps: Any) -> Any:
+            if self.mode == 1 and len(steps) == 2:  # somebody is faster on the second row
+                key = steps[1].row.key
+                self._rows[key] = self._rows[key].evolve(LoopClock().now(), "x")
+                self.mode = 2
+            elif self.mode == 2:
+                self.mode = 3
+                raise LedgerError("the disk is full for a moment")
+            return await super().put(steps)
+
+    graph, ledger = FakeGraph(latency=0.5), Stumbling()
+    async with manager(graph, ledger) as presence:
+        await presence.hold_many(HoldRequest(user(n), "Busy") for n in (1, 2))
+
+        async def later() -> None:
+            await asyncio.sleep(0.2)
+            ledger.mode = 1
+
+        stumble = asyncio.create_task(later())
+        report = await presence.sweep(deadline=20.0)
+        await stumble
+        assert ledger.mode == 3
+        assert report.counts == {Kind.CLEARED: 2}
+        assert report.seconds < 5.0
+
+
+@virtual
+async def test_recovery_leaves_alone_who_came_after_it_had_looked() -> None:
+    class Looking(SharedLedger):
+        hook: Callable[[], Awaitable[None]] | None = None
+
+        async def page(self, scope: Any, after: Any, limit: int) -> Any:
+            if self.hook is not None and scope.orphans_of is not None:
+                hook, self.hook = self.hook, None
+                await hook()
+            return await super().page(scope, after, limit)
+
+    graph, ledger = FakeGraph(), Looking()
+    born = manager(graph, ledger)
+
+    async def birth() -> None:
+        await born.open(recover=False)
+        await born.hold(U, "Busy")
+
+    ledger.hook = birth
+    async with manager(graph, ledger) as presence:
+        assert (await presence.recovered()).counts == {}
+        assert graph.shown(U) == "Busy/InACall"
+        await born.close()
+
+
+@virtual
+async def test_what_another_process_is_slow_with_is_looked_at_calmly() -> None:
+    graph, ledger = FakeGraph(), SharedLedger()
+    reads = 0
+    real = ledger.get
+
+    async def get(keys: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await real(keys)
+
+    ledger.get = get  # type: ignore[method-assign]
+    async with manager(graph, ledger) as one, manager(graph, ledger) as other:
+        graph.answers[user(9)] = [(429, 60.0)]
+        await one.hold(user(9), "Busy", wait=False)
+        await asyncio.sleep(1.0)
+        await one.hold(U, "Busy", wait=False)
+        await asyncio.sleep(20.0)
+        await other.hold(U, "Away", wait=False)
+        reads = 0
+        await asyncio.sleep(30.0)
+        assert reads <= 130
+
+
+@virtual
+async def test_a_deadline_that_meets_another_processs_request_leaves_an_outcome() -> None:
+    graph, ledger = FakeGraph(), SharedLedger()
+    real = ledger.get
+
+    async def slow(keys: Any) -> Any:
+        await asyncio.sleep(0.2)
+        return await real(keys)
+
+    async with manager(graph, ledger) as one, manager(graph, ledger) as other:
+        graph.answers[U] = ["hang"]
+        await one.hold(U, "Busy", wait=False)
+        await asyncio.sleep(0.1)
+        ledger.get = slow  # type: ignore[method-assign]
+        report = await other.sweep(users=[U], deadline=1.33)
+        told = [o.kind async for o in other.outcomes(sweep_id=report.sweep_id)]
+        assert told == [Kind.UNFINISHED]
+        assert elapsed() < 3.0
+
+
+def test_an_answer_to_what_left_before_does_not_open_the_door() -> None:
+    gate = Gate(1000, 30.0)
+    gate.leave(2)
+    gate.answered(1.0, 1)
+    gate.refuse(1.0, 0.0, 5.0, 1)
+    gate.answered(1.1, 1)
+    gate.accept(0.0)
+    assert gate.free(6.1) == 1
+    gate.leave(1)
+    gate.answered(6.2, 1)
+    gate.accept(6.1)
+    assert gate.free(6.3) > 900
