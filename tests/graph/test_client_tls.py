@@ -38,6 +38,7 @@ class Authority(NamedTuple):
         certificate = (
             _draft(self.name, key, days, "server")
             .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+            .add_extension(_signed_by(self.key), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         file = self.file.with_name(f"server{days}{host}.pem")
@@ -66,6 +67,24 @@ def _draft(
     )
 
 
+# Python 3.13 checks strictly: whoever signs must say that it may, and be named by key.
+_MAY_SIGN = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def _signed_by(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
 def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
@@ -84,6 +103,9 @@ def authority(folder: Path, name: str) -> Authority:
     certificate = (
         _draft(subject, key, 1, name)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_MAY_SIGN, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_signed_by(key), critical=False)
         .sign(key, hashes.SHA256())
     )
     file = folder / f"{name}.pem"
