@@ -120,34 +120,32 @@ class Lane:
 
         Unless the lane is stopped, the work itself goes on in the background.
         """
-        work: list[Work] = []
-        now = self.moment()
-        for entry in self._entries.values():
-            if sweep_id in entry.row.sweeps:
-                entry.deadline = min(entry.deadline, now.at)
-                if entry.busy:
-                    entry.shorten(0.5)
-                else:
-                    self._take(entry)
-                    work.append((entry, self.surrender(entry, now)))
-        await self.books.apply(work)
+        entries = [e for e in self._entries.values() if sweep_id in e.row.sweeps]
+        now = self.clock.now()
+        for entry in entries:
+            entry.deadline = min(entry.deadline, now)
+        await self._give_up(entries, 0.5)
 
     async def stop(self) -> None:
         """Send nothing more; end what is in flight, and write down that it was cut off."""
         self.stopping = self.books.stopping = True
         self._later.stop()
         for _ in range(2):  # the second time for what the first has set free
-            now = self.moment()
-            work: list[Work] = []
-            for entry in self._entries.values():
-                if entry.busy:
-                    entry.shorten(0.0)
-                else:
-                    self._take(entry)
-                    work.append((entry, self.surrender(entry, now)))
-            await self.books.apply(work)
+            await self._give_up(list(self._entries.values()), 0.0)
             while self._tasks:
                 await asyncio.wait(self._tasks)
+
+    async def _give_up(self, entries: list[Entry], seconds: float) -> None:
+        """Leave these for later: at once what is idle, what is in flight within `seconds`."""
+        now = self.moment()
+        work: list[Work] = []
+        for entry in entries:
+            if entry.busy:
+                entry.shorten(seconds)
+            else:
+                self._take(entry)
+                work.append((entry, self.surrender(entry, now)))
+        await self.books.apply(work)
 
     # -- the pump: decide -------------------------------------------------------------------
 
