@@ -99,18 +99,51 @@ class Budget(NamedTuple):
     """What is remembered of a lane's budget.
 
     `proven` is the number of requests per window that Graph is known to accept (0: unknown).
-    `closed_until` is when the lane may send again.
+    `closed_until` is when the lane may send again. `probe_at` is when more than `proven` may be
+    tried again, and `probe_wait` how many seconds the last refused try put that off.
     """
 
     proven: int = 0
     closed_until: float = 0.0
+    probe_at: float = 0.0
+    probe_wait: float = 0.0
+
+
+Uses = tuple[tuple[float, int], ...]
+"""Slots of a budget in use: until when, and how many."""
+
+
+class Draw(NamedTuple):
+    """What a process asks of a lane's budget at `now`: see `Budgets`."""
+
+    now: float
+    uses: Uses = ()
+    want: int = 0
+    limit: int = 0
+    until: float = 0.0
+
+
+class Share(NamedTuple):
+    """What one process was granted of a lane's budget, and what it should know besides.
+
+    `others` are the slots in use by the other processes.
+    """
+
+    granted: int
+    others: Uses
+    budget: Budget
 
 
 class Budgets(Protocol):
-    """What the lanes learned of Graph's budget.
+    """What the lanes learned of Graph's budget, and who uses how much of it.
 
     1. `budget` answers what was last saved for the lane, or the defaults.
     2. `save_budget` replaces it, durably.
+    3. `draw` replaces the uses of this owner by `uses`, adds the slots that it grants as in use
+       until `until`, and grants at most `want`.
+    4. It grants no more than keeps all slots in use at `now`, of all owners, within `limit`.
+    5. `others` are those of the other owners, living or dead, that are in use beyond `now`.
+    6. Draws of several processes at the same time are granted one after the other.
     """
 
     async def budget(self, lane: LaneId) -> Budget:
@@ -119,6 +152,10 @@ class Budgets(Protocol):
 
     async def save_budget(self, lane: LaneId, budget: Budget) -> None:
         """Remember it."""
+        ...
+
+    async def draw(self, lane: LaneId, owner: str, draw: Draw) -> Share:
+        """Grant slots of the lane's budget to one process."""
         ...
 
 

@@ -241,8 +241,8 @@ class TestFaults:
             (
                 "PRESENCE_GRAPH__BUDGET",
                 "1.5",
-                "'1.5' is not accepted; it may be a whole number from 1, up to 1000000 (requests "
-                "per window, application and tenant)",
+                "'1.5' is not accepted; it may be auto or a whole number from 1, up to 1000000 "
+                "(requests per window, application and tenant)",
             ),
             (
                 "PRESENCE_LOGS__LEVEL",
@@ -274,8 +274,8 @@ class TestFaults:
              "shutdown.deadline"),
             ("tenant_id = 1", "tenant_id: this is not text; it may be text (the tenant's id, a "
              "GUID: the one meant without tenant=)"),
-            ("[graph.budget]\nx = 1", "graph.budget: {'x': 1} is not accepted; it may be a whole "
-             "number from 1, up to 1000000 (requests per window, application and tenant)"),
+            ("[graph.budget]\nx = 1", "graph.budget: {'x': 1} is not accepted; it may be auto "
+             "or a whole number from 1, up to 1000000 (requests per window, application and tenant)"),
             ("[graph]\ntimeout = nan", "graph.timeout: nan is not accepted; it may be a number "
              "above 0, up to 300 (seconds one HTTP request may take)"),
             ('"a\\nb" = 1', "'{path}: a\\nb': there is no such setting; config/presence.toml has "
@@ -289,8 +289,8 @@ class TestFaults:
 
     def test_of_arguments(self) -> None:
         assert fault(tennant_id="x", graph={"budget": 0}, hold=3).splitlines() == [
-            "argument graph.budget: 0 is not accepted; it may be a whole number from 1, up to "
-            "1000000 (requests per window, application and tenant)",
+            "argument graph.budget: 0 is not accepted; it may be auto or a whole number from 1, "
+            "up to 1000000 (requests per window, application and tenant)",
             "argument hold: is a section, not a value; its settings are hold.lease, hold.timeout, "
             "hold.max_age",
             "argument tennant_id: there is no such setting; did you mean tenant_id?",
@@ -466,10 +466,10 @@ class TestValue:
         budget = described["graph.budget"]
         assert (budget.variable, budget.default, budget.value) == (
             "PRESENCE_GRAPH__BUDGET",
-            1500,
+            "auto",
             7,
         )
-        assert budget.allowed == "a whole number from 1, up to 1000000"
+        assert budget.allowed == "auto or a whole number from 1, up to 1000000"
         secret = described["client_secret"]
         assert (secret.secret, secret.default, secret.value) == (True, "", "********")
         assert described["access_token"].value == ""

@@ -136,6 +136,7 @@ def outcomes(
             request_id=verdict.request_id if verdict else "",
             owner=owner,
             reason=reason,
+            lapses_at=None if kind.final else row.may_live_until,
         )
         for sweep_id in row.sweeps
     )

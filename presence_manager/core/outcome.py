@@ -33,6 +33,8 @@ class Outcome:
     `at` is in seconds since the epoch. `attempts` counts the requests of this clearing that
     left for this session. `status`, `code`, `message` and `request_id` are of the last answer.
     `recorded` is False only when the ledger failed after the session had been seen to.
+    `lapses_at` tells of a session that may be left when Graph itself ends it, at the latest, in
+    seconds since the epoch.
     """
 
     key: Key
@@ -47,6 +49,7 @@ class Outcome:
     owner: str = ""
     reason: str = ""
     recorded: bool = True
+    lapses_at: float | None = None
 
     @property
     def tenant(self) -> str:

@@ -25,14 +25,16 @@ class Rank(IntEnum):
 class Entry:
     """One session at work in a lane.
 
-    `busy` while a task has it; `queued` while it waits for a slot. `not_before` is when it may be
-    tried again, `tries` counts the tries in a row that failed since `since`, and `spent` says that
-    they were enough. `refusals` counts tokens refused in a row. `singly` keeps it out of batches.
-    `stale` says that another process is about to change the row. `scope` is the time limit of
-    its request in flight. `missing` are sweeps that another process has finished for us.
+    `busy` while a task has it; `queued` while it waits for a slot, `bound` if with a deadline.
+    `not_before` is when it may be tried again, `tries` counts the tries in a row that failed since
+    `since`, and `spent` says that they were enough. `refusals` counts tokens refused in a row.
+    `singly` keeps it out of batches. `stale` says that another process is about to change the
+    row. `scope` is the time limit of its request in flight. `missing` are sweeps that another
+    process has finished for us.
     """
 
     __slots__ = (
+        "bound",
         "busy",
         "deadline",
         "key",
@@ -64,6 +66,7 @@ class Entry:
         self.spent = False
         self.singly = False
         self.busy = False
+        self.bound = False
         self.queued = False
         self.stale = False
         self.scope: Timeout | None = None

@@ -32,6 +32,8 @@ from presence_manager.engine.plan import Now, Plan, give_up, take_over, withdraw
 from presence_manager.engine.queue import LaneQueue
 from presence_manager.engine.request import Request
 from presence_manager.engine.retry import LaneTerms
+from presence_manager.engine.share import LaneShare
+from presence_manager.engine.width import Width
 from presence_manager.ports import Clock, Graph, Ledger
 
 log = structlog.get_logger()
@@ -70,6 +72,10 @@ class Lane:
         self._numbers = count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight = 0
+        self.width = Width(how.width)
+        self._share = LaneShare(lane, now().owner, ledger=ledger, clock=clock, gate=gate)
+        self._room = asyncio.Event()
+        self._roomy = 0
         self._pump_due = False
         self.books = Books(
             ledger=ledger,
@@ -106,6 +112,13 @@ class Lane:
             self._examine_again(entry)
         self._wake()
 
+    async def room(self, window: int) -> None:
+        """Wait until fewer than `window` sessions are at work here."""
+        while len(self._entries) >= window:
+            self._roomy = window // 2
+            self._room.clear()
+            await self._room.wait()
+
     def trouble(self, key: Key) -> Verdict | None:
         """The last verdict on a session that is still at work."""
         entry = self._entries.get(key)
@@ -134,6 +147,8 @@ class Lane:
             await self._give_up(list(self._entries.values()), 0.0)
             while self._tasks:
                 await asyncio.wait(self._tasks)
+        self._room.set()
+        await self._share.settle()
 
     async def _give_up(self, entries: list[Entry], seconds: float) -> None:
         """Leave these for later: at once what is idle, what is in flight within `seconds`."""
@@ -164,16 +179,50 @@ class Lane:
             if self._entries.get(entry.key) is entry and not entry.busy:
                 self._examine_again(entry)
         self._examine(now)
-        while self._in_flight < self.how.width:
-            most = FULL_BATCH if self.batching else 1
-            chunk = self._chunk(min(self.gate.free(now.at), most))
+        self._plan(now)
+        silent = self.width.silent_until
+        while self._in_flight < self.width.now and now.at >= silent:
+            chunk = self._chunk(now.at, min(self.gate.free(now.at), self._most))
             if not chunk:
                 break
             self.gate.leave(len(chunk))
             self._in_flight += 1
             self._spawn(self._fly(chunk))
-        free = self._queue and self._in_flight < self.how.width
-        self._later.arm(now.at, self.gate.next_free(now.at) if free else inf)
+        self._draw(now.at)
+        at = inf
+        if self._queue and not self._share.drawing and self._in_flight < self.width.now:
+            at = max(silent, self.gate.next_free(now.at))
+        self._later.arm(now.at, at)
+
+    @property
+    def _most(self) -> int:
+        return FULL_BATCH if self.batching else 1
+
+    def _draw(self, now: float) -> None:
+        """Ask the ledger for slots, or tell it what nobody needs any more."""
+        draw = self._share.draw(len(self._queue))
+        if draw is not None:
+            self._spawn(self._share.take(draw, self._wake))
+        elif not self._entries and self._share.unsettled:
+            self._spawn(self._share.settle())
+
+    def _plan(self, now: Now) -> None:
+        """Give up at once what cannot leave before its deadline, whatever comes."""
+        queue = self._queue
+        if not queue.bound or queue.bound <= self.gate.free(now.at):
+            return
+        room = self.gate.capacity(now.at, queue.deadline)
+        if queue.bound <= room:
+            return
+        work: list[Work] = []
+        for entry in queue.excess(int(room)):
+            entry.busy = True
+            again_at = max(entry.deadline, self.again_at(entry, now.at))
+            planner = partial(
+                give_up, now=now, reason="budget", verdict=entry.verdict, again_at=again_at
+            )
+            work.append((entry, planner))
+        self._spawn(self.books.apply(work))
 
     def _examine_again(self, entry: Entry) -> None:
         self._queue.remove(entry)
@@ -215,14 +264,18 @@ class Lane:
         if stale:
             self._spawn(self.books.reread(stale))
 
-    def _chunk(self, size: int) -> list[Entry]:
+    def _chunk(self, now: float, size: int) -> list[Entry]:
         """Take up to `size` sessions from the queue, or one that must go alone."""
         chunk: list[Entry] = []
-        while len(chunk) < size and (entry := self._queue.pop()):
+        if size <= 0:
+            return chunk
+        renewals = self.gate.renewals(now)
+        while len(chunk) < size and (entry := self._queue.pop(renewals=renewals > 0)):
             if entry.singly and chunk:
-                self._queue.push_front(entry)
+                self._queue.push(entry, first=True)
                 break
             entry.busy = True
+            renewals -= entry.rank is Rank.RENEWAL
             chunk.append(entry)
             if entry.singly:
                 break
@@ -273,6 +326,8 @@ class Lane:
             self._later.put(entry, at)
         else:
             del self._entries[entry.key]
+            if len(self._entries) <= self._roomy:
+                self._room.set()
             self.books.rested(entry, action.at if isinstance(action, Rest) else inf)
 
     def surrender(self, entry: Entry, now: Now) -> Planner:
@@ -287,6 +342,11 @@ class Lane:
     def examine_all(self) -> None:
         """Look at all that is queued again: the door has been shut, or the sign-in refused."""
         self._inbox += self._queue.drain()
+
+    def throttled(self) -> None:
+        """The door has been shut: look at all again, and tell the other processes."""
+        self.examine_all()
+        self._spawn(self._share.teach())
 
     def shut(self, planner: Callable[[Entry, Session], Plan], seconds: float) -> None:
         """Answer all that comes in the next seconds by `planner`, without a request."""

@@ -15,7 +15,7 @@ from presence_manager.core.outcome import Kind
 from presence_manager.core.session import Attempt, Session
 from presence_manager.core.verdict import Judgement, Verb, Verdict
 from presence_manager.engine.commit import Planner, Work
-from presence_manager.engine.entry import Entry
+from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.plan import (
     Now,
     Plan,
@@ -62,7 +62,7 @@ class Request:
             lane.gate.stay(len(ready))
             await self._sign_in_refused(ready, error)
             return
-        self._count(verdicts)
+        self._count(ready, verdicts)
         now = lane.moment()
         work: list[Work] = []
         for entry, (_, attempt), verdict in zip(ready, asks, verdicts, strict=True):
@@ -160,27 +160,44 @@ class Request:
         limit = self._lane.how.terms.timeout
         return min(limit, max(1.0, min(ahead) / 2)) if ahead else limit
 
-    def _count(self, verdicts: Sequence[Verdict]) -> None:
-        """Tell the gate what became of the request."""
+    def _count(self, ready: list[Entry], verdicts: Sequence[Verdict]) -> None:
+        """Tell the gate, and the width, what became of the request."""
         lane = self._lane
         gate = lane.gate
         now = lane.clock.now()
-        unsent = sum(v.judgement is Judgement.LATER and v.status is None for v in verdicts)
+        sent_at = verdicts[0].sent_at
+        unsent = accepted = failed = 0
+        refused: list[Verdict] = []
+        for verdict in verdicts:
+            if verdict.judgement is Judgement.THROTTLED:
+                refused.append(verdict)
+            elif verdict.status is not None:
+                accepted += 1
+                failed += verdict.judgement is Judgement.LOST
+            elif verdict.judgement is Judgement.LATER:
+                unsent += 1
+        if accepted > failed or refused:
+            lane.width.kept()
+        elif failed:
+            lane.width.failed(now)
+        else:
+            lane.width.lost(now, sent_at)
         gate.stay(unsent)
-        gate.answered(now, len(verdicts) - unsent)
-        refused = [v for v in verdicts if v.judgement is Judgement.THROTTLED]
+        renewals = sum(entry.rank is Rank.RENEWAL for entry in ready)
+        gate.answered(now, len(verdicts) - unsent, renewals)
+        if accepted:
+            gate.accept(now, sent_at, accepted)
         if refused:
             asked = [v.retry_after for v in refused if v.retry_after is not None]
-            gate.refuse(now, refused[0].sent_at, max(asked, default=None), len(refused))
-            lane.examine_all()
+            gate.refuse(now, sent_at, max(asked, default=None), len(refused))
+            lane.throttled()
             log.warning(
                 "lane.throttled",
                 tenant=lane.id.tenant,
                 refused=len(refused),
                 closed_for=round(gate.closed_until - now, 3),
+                budget=gate.budget,
             )
-        elif any(v.status is not None for v in verdicts):
-            gate.accept(verdicts[0].sent_at)
         if any(v.code == "batchUnavailable" for v in verdicts):
             lane.batching = False
             log.warning("lane.batching_off", tenant=lane.id.tenant)

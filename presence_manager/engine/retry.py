@@ -60,10 +60,9 @@ def _state(tries: int, seconds: float) -> RetryCallState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneTerms:
-    """How lanes behave. `retry` is in seconds, `width` counts HTTP requests in flight."""
+    """How lanes behave. `width` is how many HTTP requests may be in flight at most."""
 
     terms: Terms
     policy: RetryPolicy
     batching: bool = True
-    width: int = 8
-    retry: float = 60.0
+    width: int = 128

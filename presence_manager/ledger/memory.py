@@ -9,7 +9,8 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Outcome
 from presence_manager.core.session import Session, Step
 from presence_manager.ledger.checks import check_owner, check_scope, check_steps, not_open
-from presence_manager.ports import Budget, Query, Scope
+from presence_manager.ledger.shares import shared, used
+from presence_manager.ports import Budget, Draw, Query, Scope, Share, Uses
 
 _WHERE = "in memory"
 
@@ -21,6 +22,7 @@ class MemoryLedger:
         self._rows: dict[Key, Session] = {}
         self._order: list[Key] = []
         self._budgets: dict[LaneId, Budget] = {}
+        self._uses: dict[LaneId, dict[str, Uses]] = {}
         self._owners: set[str] = set()
         self._outcomes: dict[int, Outcome] = {}
         self._places: dict[tuple[str, Key], int] = {}
@@ -114,6 +116,15 @@ class MemoryLedger:
         """Replace what is known of the lane."""
         self._check()
         self._budgets[lane] = budget
+
+    async def draw(self, lane: LaneId, owner: str, draw: Draw) -> Share:
+        """Grant slots of the lane's budget to one process."""
+        self._check()
+        uses = self._uses.setdefault(lane, {})
+        uses.pop(owner, None)
+        share, kept = shared(uses, draw, self._budgets.get(lane, Budget()))
+        self._uses[lane] = kept | ({owner: mine} if (mine := used(draw, share.granted)) else {})
+        return share
 
     async def outcomes(self, query: Query, after: int, limit: int) -> list[tuple[int, Outcome]]:
         """Return up to `limit` matching outcomes after the position `after`, with positions."""

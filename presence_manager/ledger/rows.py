@@ -10,6 +10,7 @@ from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.pair import PAIRS, Pair
 from presence_manager.core.session import Attempt, Known, Session, Wish
 from presence_manager.core.verdict import Verb
+from presence_manager.ports import Uses
 
 Columns = tuple[Any, ...]
 
@@ -109,6 +110,17 @@ def wishes_of(rows: Sequence[Columns]) -> tuple[Wish, ...]:
     )
 
 
+def uses_text(uses: Uses) -> str:
+    """Return slots in use as they are kept."""
+    return " ".join(f"{until!r}:{number}" for until, number in uses)
+
+
+def uses(text: str) -> Uses:
+    """Return them again."""
+    pairs = (use.partition(":") for use in text.split())
+    return tuple((float(until), int(number)) for until, _, number in pairs)
+
+
 def outcome_columns(outcome: Outcome, lane: int) -> Columns:
     """Return the outcome as the query `add_outcome` takes it.
 
@@ -129,13 +141,14 @@ def outcome_columns(outcome: Outcome, lane: int) -> Columns:
         _unicode(outcome.request_id),
         outcome.owner,
         _unicode(outcome.reason),
+        outcome.lapses_at,
     )
 
 
 def outcome(columns: Columns) -> tuple[int, Outcome]:
     """Return the position and the outcome from a row of the query `outcomes`."""
     position, sweep, origin, app, tenant, user, kind, *rest = columns
-    at, attempts, status, code, message, request_id, owner, reason = rest
+    at, attempts, status, code, message, request_id, owner, reason, lapses_at = rest
     return position, Outcome(
         key=Key(LaneId(origin, app, tenant), user),
         kind=_KIND[kind],
@@ -148,6 +161,7 @@ def outcome(columns: Columns) -> tuple[int, Outcome]:
         request_id=request_id,
         owner=owner,
         reason=reason,
+        lapses_at=lapses_at,
     )
 
 

@@ -17,7 +17,7 @@ from presence_manager.ledger.database import Database
 from presence_manager.ledger.owners import OwnerLocks
 from presence_manager.ledger.place import file_warnings, place_warnings
 from presence_manager.ledger.writer import ThreadWriter, Writer
-from presence_manager.ports import Budget, Query, Scope
+from presence_manager.ports import Budget, Draw, Query, Scope, Share
 
 T = TypeVar("T")
 
@@ -112,6 +112,10 @@ class SqliteLedger:
     async def save_budget(self, lane: LaneId, budget: Budget) -> None:
         """Replace what is known of the lane."""
         await self._run(lambda db: store.save_budget(db, lane, budget), writes=True)
+
+    async def draw(self, lane: LaneId, owner: str, draw: Draw) -> Share:
+        """Grant slots of the lane's budget to one process."""
+        return await self._run(lambda db: store.draw(db, lane, owner, draw), writes=True)
 
     async def outcomes(self, query: Query, after: int, limit: int) -> list[tuple[int, Outcome]]:
         """Return up to `limit` matching outcomes after the position `after`, with positions."""

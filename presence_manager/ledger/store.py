@@ -11,8 +11,9 @@ from presence_manager.core.outcome import Outcome
 from presence_manager.core.session import Session, Step, Wish
 from presence_manager.ledger import rows
 from presence_manager.ledger.database import SQL, Database
+from presence_manager.ledger.shares import shared, used
 from presence_manager.ledger.trouble import damaged
-from presence_manager.ports import Budget, Query, Scope
+from presence_manager.ports import Budget, Draw, Query, Scope, Share, Uses
 
 
 def get(db: Database, keys: Sequence[Key]) -> list[Session]:
@@ -75,14 +76,37 @@ def foreign(db: Database, origin: str, app: str) -> int:
 def budget(db: Database, lane: LaneId) -> Budget:
     """Return what was last saved for the lane, or the defaults."""
     number = db.find_lane(lane)
-    if number is None:
-        return Budget()
-    return Budget(*db.connection.execute(SQL["budget"], (number,)).fetchone())
+    return Budget() if number is None else _budget(db, number)
 
 
 def save_budget(db: Database, lane: LaneId, budget: Budget) -> None:
     """Replace what is known of the lane."""
     db.connection.execute(SQL["save_budget"], (*budget, db.lane(lane)))
+
+
+def draw(db: Database, lane: LaneId, owner: str, draw: Draw) -> Share:
+    """Grant slots of the lane's budget to one process."""
+    number = db.lane(lane)
+    execute = db.connection.execute
+    others: dict[str, Uses] = {}
+    mine: Uses = ()
+    for name, text in execute(SQL["uses"], (number,)).fetchall():
+        uses = rows.uses(text)
+        if name == owner:
+            mine = uses
+        else:
+            others[name] = uses
+    share, kept = shared(others, draw, _budget(db, number))
+    for name in others.keys() - kept.keys():
+        execute(SQL["end_uses"], (number, name))
+    now_mine = used(draw, share.granted)
+    if now_mine != mine:
+        execute(SQL["save_uses"], (number, owner, rows.uses_text(now_mine)))
+    return share
+
+
+def _budget(db: Database, number: int) -> Budget:
+    return Budget(*db.connection.execute(SQL["budget"], (number,)).fetchone())
 
 
 def outcomes(db: Database, query: Query, after: int, limit: int) -> list[tuple[int, Outcome]]:

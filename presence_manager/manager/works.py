@@ -12,7 +12,7 @@ from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.core.session import Session, Terms
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.entry import Rank
-from presence_manager.engine.gate import Gate
+from presence_manager.engine.gate import Gate, GateTerms
 from presence_manager.engine.lane import Lane
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.placing import Placing
@@ -64,6 +64,13 @@ class Works:
             ),
             batching=settings.graph.batch == "auto",
             width=settings.graph.in_flight,
+        )
+        limits = settings.graph
+        self._gate = GateTerms(
+            budget=None if limits.budget == "auto" else limits.budget,
+            window=limits.budget_window,
+            ceiling=limits.budget_ceiling,
+            timeout=limits.timeout,
         )
         self.lanes = Lanes(self._lane)
         self.sweeper = Sweeper(self.lanes, ledger=ledger, clock=clock, now=self.now)
@@ -156,13 +163,12 @@ class Works:
         )
 
     def _lane(self, lane_id: LaneId) -> Lane:
-        graph = self._settings.graph
         return Lane(
             lane_id,
             ledger=self._ledger,
             graph=self._graph,
             clock=self._clock,
-            gate=Gate(graph.budget, graph.budget_window),
+            gate=Gate(self._gate),
             how=self._how,
             now=self.now,
             audience=self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
@@ -32,7 +32,7 @@ def told(settings: type[BaseModel], error: ValidationError, names: Mapping[str, 
             lines.append(f"{name}: {fault['ctx']['error']}")
         else:
             lines.append(_refused(name, fields[dotted], fault["input"]))
-    return lines
+    return list(dict.fromkeys(lines))  # what may be of two kinds has a fault for each
 
 
 def fields_of(settings: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -50,17 +50,23 @@ def fields_of(settings: type[BaseModel]) -> dict[str, FieldInfo]:
 
 def allowed(field: FieldInfo) -> str:
     """Say what a setting may be."""
-    kind = field.annotation
+    return _allowed(field.annotation, field.metadata)
+
+
+def _allowed(kind: Any, limits: Sequence[object]) -> str:
     if get_origin(kind) in (Union, UnionType):
-        kind = get_args(kind)[0]
+        parts = [part for part in get_args(kind) if part is not NoneType]
+        return " or ".join(_allowed(part, limits) for part in parts)
     if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
+        kind, *own = get_args(kind)
+        limits = [*limits, *(limit for each in own for limit in getattr(each, "metadata", ()))]
+        return _allowed(kind, limits)
     if get_origin(kind) is Literal:
         return " or ".join(get_args(kind))
     if kind is bool:
         return "true or false"
     if kind in (int, float):
-        bounds = [text for limit in field.metadata if (text := _bound(limit))]
+        bounds = [text for limit in limits if (text := _bound(limit))]
         return " ".join(["a whole number" if kind is int else "a number", ", ".join(bounds)])
     return "the path of a file" if kind is Path else "text"
 

@@ -103,14 +103,21 @@ class GraphSettings(Section):
         default="auto",
         description="auto: up to 20 sessions in one $batch request; off: one request each",
     )
-    budget: int = Field(
-        default=1500, ge=1, le=1_000_000, description="requests per window, application and tenant"
+    budget: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default="auto",
+        description="requests per window, application and tenant",
+    )
+    budget_ceiling: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="requests per window that auto never passes"
     )
     budget_window: float = Field(
         default=30.0, gt=0, le=3600, description="seconds of the budget's window"
     )
     in_flight: int = Field(
-        default=8, ge=1, le=128, description="HTTP requests in flight at a time, per lane"
+        default=128,
+        ge=1,
+        le=128,
+        description="HTTP requests in flight at most, per lane; it starts with 8 and adapts",
     )
 
 

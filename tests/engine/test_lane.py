@@ -71,8 +71,9 @@ async def test_hold_and_release_that_meet_in_the_queue_cancel_out() -> None:
     async with manager(graph) as presence:
         graph.answers[user(1)] = [(429, 60.0)]
         await presence.hold(user(1), "Busy", wait=False)
+        await asyncio.sleep(0.1)
         hold = await presence.hold(user(2), "Busy", wait=False)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.9)
         outcome = await hold.release()
         assert outcome.kind is Kind.NEVER_SET
         assert ("set", user(2)) not in graph.sent[1:]

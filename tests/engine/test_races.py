@@ -10,7 +10,8 @@ import pytest
 
 from presence_manager import HoldRequest, Kind, LedgerError
 from presence_manager.core.key import Key, LaneId
-from presence_manager.engine.gate import Gate
+from presence_manager.engine.gate import Gate, GateTerms
+from presence_manager.ports import Budget, Share
 
 from .virtual import (
     APP,
@@ -187,14 +188,24 @@ async def test_a_deadline_that_meets_another_processs_request_leaves_an_outcome(
 
 
 def test_an_answer_to_what_left_before_does_not_open_the_door() -> None:
-    gate = Gate(1000, 30.0)
+    gate = Gate(GateTerms(budget=1000))
+    draw = gate.draw(0.0, 100)
+    assert draw is not None
+    gate.granted(draw, Share(100, (), Budget()))
     gate.leave(2)
     gate.answered(1.0, 1)
     gate.refuse(1.0, 0.0, 5.0, 1)
     gate.answered(1.1, 1)
-    gate.accept(0.0)
+    gate.accept(1.1, 0.0, 1)
+    assert gate.free(6.1) == 0
+    draw = gate.draw(6.1, 100)
+    assert draw is not None
+    assert draw.want == 1, "one tests the door"
+    gate.granted(draw, Share(1, (), Budget()))
     assert gate.free(6.1) == 1
     gate.leave(1)
     gate.answered(6.2, 1)
-    gate.accept(6.1)
-    assert gate.free(6.3) > 900
+    gate.accept(6.2, 6.1, 1)
+    draw = gate.draw(6.3, 100)
+    assert draw is not None
+    assert draw.want == 100

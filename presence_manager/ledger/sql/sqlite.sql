@@ -10,10 +10,20 @@ SELECT id FROM lanes WHERE origin = ? AND app = ? AND tenant = ?
 INSERT INTO lanes (origin, app, tenant) VALUES (?, ?, ?)
 
 -- name: budget
-SELECT proven, closed_until FROM lanes WHERE id = ?
+SELECT proven, closed_until, probe_at, probe_wait FROM lanes WHERE id = ?
 
 -- name: save_budget
-UPDATE lanes SET proven = ?, closed_until = ? WHERE id = ?
+UPDATE lanes SET proven = ?, closed_until = ?, probe_at = ?, probe_wait = ? WHERE id = ?
+
+-- name: uses
+SELECT owner, uses FROM uses WHERE lane = ?
+
+-- name: save_uses
+INSERT INTO uses (lane, owner, uses) VALUES (?, ?, ?)
+ON CONFLICT (lane, owner) DO UPDATE SET uses = excluded.uses
+
+-- name: end_uses
+DELETE FROM uses WHERE lane = ? AND owner = ?
 
 -- name: get
 SELECT version, owner, clock, known, pair, due, may_live_until,
@@ -51,12 +61,14 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: add_outcome
 INSERT INTO outcomes (
-    sweep, lane, user, kind, final, at, attempts, status, code, message, request_id, owner, reason
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    sweep, lane, user, kind, final, at, attempts, status, code, message, request_id, owner, reason,
+    lapses_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (sweep, lane, user) DO UPDATE SET
     kind = excluded.kind, final = excluded.final, at = excluded.at, attempts = excluded.attempts,
     status = excluded.status, code = excluded.code, message = excluded.message,
-    request_id = excluded.request_id, owner = excluded.owner, reason = excluded.reason
+    request_id = excluded.request_id, owner = excluded.owner, reason = excluded.reason,
+    lapses_at = excluded.lapses_at
 WHERE final = 0
 
 -- name: page
@@ -110,7 +122,7 @@ WHERE NOT (l.origin = ? AND l.app = ?)
 
 -- name: outcomes
 SELECT position, o.sweep, l.origin, l.app, l.tenant, o.user, kind, at, attempts, status,
-       code, message, request_id, owner, reason
+       code, message, request_id, owner, reason, lapses_at
 FROM outcomes AS o CROSS JOIN lanes AS l ON l.id = o.lane
 WHERE position > :after
   AND l.origin = :origin AND l.app = :app
@@ -122,7 +134,7 @@ ORDER BY position LIMIT :limit
 
 -- name: outcomes_of_sweep
 SELECT position, o.sweep, l.origin, l.app, l.tenant, o.user, kind, at, attempts, status,
-       code, message, request_id, owner, reason
+       code, message, request_id, owner, reason, lapses_at
 FROM outcomes AS o INDEXED BY in_order CROSS JOIN lanes AS l ON l.id = o.lane
 WHERE position > :after
   AND l.origin = :origin AND l.app = :app

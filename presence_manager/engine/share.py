@@ -1,0 +1,87 @@
+"""What one lane of this process draws of the budget that all processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from presence_manager.core.key import LaneId
+from presence_manager.engine.gate import Gate
+from presence_manager.errors import LedgerError
+from presence_manager.ports import Clock, Draw, Ledger, Share
+
+log = structlog.get_logger()
+
+
+class LaneShare:
+    """Draws slots for the gate when there are too few, one draw at a time."""
+
+    def __init__(
+        self, lane: LaneId, owner: str, *, ledger: Ledger, clock: Clock, gate: Gate
+    ) -> None:
+        self._lane = lane
+        self._owner = owner
+        self._ledger = ledger
+        self._clock = clock
+        self._gate = gate
+        self._known = False
+        self._drawn = False
+        self.drawing = False
+
+    def draw(self, waiting: int) -> Draw | None:
+        """What to draw now, if anything; `drawing` until `take` is done with it."""
+        if self.drawing:
+            return None
+        draw = self._gate.draw(self._clock.now(), waiting)
+        self.drawing = draw is not None
+        return draw
+
+    async def take(self, draw: Draw, wake: Callable[[], None]) -> None:
+        """Draw; a ledger that fails is taken for one that grants what this process reckons with."""
+        gate = self._gate
+        try:
+            if not self._known:
+                gate.learn(await self._ledger.budget(self._lane), draw.now)
+                self._known = True
+                draw = gate.draw(self._clock.now(), draw.want) or draw._replace(want=0)
+            share = await self._ledger.draw(self._lane, self._owner, draw)
+            self._drawn = True
+        except LedgerError as error:
+            log.error("ledger.failed", error=str(error))
+            share = Share(draw.want, (), gate.known)
+        finally:
+            self.drawing = False
+        gate.granted(draw, share)
+        wake()
+
+    async def teach(self) -> None:
+        """Write down what the gate has learned. Raises LedgerError."""
+        lesson = self._gate.lesson()
+        if lesson is not None:
+            await self._ledger.save_budget(self._lane, lesson)
+            self._gate.known = lesson
+            log.info(
+                "lane.budget",
+                tenant=self._lane.tenant,
+                budget=lesson.proven,
+                closed_until=lesson.closed_until,
+            )
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether somebody else should know what was learned, or given back."""
+        return self._gate.lesson() is not None or (self._drawn and not self._gate.alone)
+
+    async def settle(self) -> None:
+        """Tell the other processes, and the next start, what was learned and what is in use."""
+        if not self._drawn:
+            return
+        self._drawn = False
+        try:
+            await self.teach()
+            now = self._clock.now()
+            draw = Draw(now, self._gate.uses(now))
+            self._gate.granted(draw, await self._ledger.draw(self._lane, self._owner, draw))
+        except LedgerError as error:
+            log.error("ledger.failed", error=str(error))
