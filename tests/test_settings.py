@@ -275,7 +275,8 @@ class TestFaults:
             ("tenant_id = 1", "tenant_id: this is not text; it may be text (the tenant's id, a "
              "GUID: the one meant without tenant=)"),
             ("[graph.budget]\nx = 1", "graph.budget: {'x': 1} is not accepted; it may be auto "
-             "or a whole number from 1, up to 1000000 (requests per window, application and tenant)"),
+             "or a whole number from 1, up to 1000000 (requests per window, application "
+              "and tenant)"),
             ("[graph]\ntimeout = nan", "graph.timeout: nan is not accepted; it may be a number "
              "above 0, up to 300 (seconds one HTTP request may take)"),
             ('"a\\nb" = 1', "'{path}: a\\nb': there is no such setting; config/presence.toml has "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf, nextafter
 from zlib import crc32
 
@@ -28,8 +27,7 @@ def track(
     The answer to what is under way already does not speak of it: it settles only now.
     """
     held = hold(row, wish, now, owner)
-    return replace(
-        held,
+    return held._replace(
         known=after(row.known, Event.FOUND),
         sets_settle=max(row.sets_settle, nextafter(now, inf)),
         may_live_until=_live_until(row, live_until, now, owner, terms),
@@ -58,7 +56,7 @@ def found(row: Session, live_until: float, owner: str) -> Session:
     if not row.over:
         return row
     known = after(row.known, Event.FOUND)
-    return replace(row, known=known, may_live_until=live_until, clock=owner)
+    return row._replace(known=known, may_live_until=live_until, clock=owner)
 
 
 def begin(row: Session, attempt: Attempt, now: float, terms: Terms) -> Session:
@@ -100,16 +98,15 @@ def advance(row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms:
     )
     if not ours:
         return _late(row, attempt, verdict, owner, terms)
-    row = replace(row, attempt=None)
     if attempt.verb is Verb.SET:
-        return _after_set(row, attempt, verdict, owner, terms)
-    if verdict.judgement is not Judgement.LATER:  # that one did not leave
-        row = replace(row, attempts=row.attempts + 1)
+        return _after_set(row._replace(attempt=None), attempt, verdict, owner, terms)
     return _after_clear(row, verdict, owner, terms)
 
 
 def expire(row: Session, now: float, owner: str) -> Session:
     """Drop the holds whose time is over; the same row when there is none."""
+    if not row.wishes:
+        return row
     live = tuple(w for w in row.wishes if w.live(now))
     return row if len(live) == len(row.wishes) else row.evolve(now, owner, wishes=live)
 
@@ -123,22 +120,25 @@ def outcomes(
     row: Session, kind: Kind, now: float, owner: str, verdict: Verdict | None, reason: str = ""
 ) -> tuple[Outcome, ...]:
     """Return one outcome for each sweep that waits for this session."""
+    lapses_at = None if kind.final else row.may_live_until
     return tuple(
-        Outcome(
-            key=row.key,
-            kind=kind,
-            sweep_id=sweep_id,
-            at=now,
-            attempts=row.attempts,
-            status=verdict.status if verdict else None,
-            code=verdict.code if verdict else "",
-            message=verdict.message if verdict else "",
-            request_id=verdict.request_id if verdict else "",
-            owner=owner,
-            reason=reason,
-            lapses_at=None if kind.final else row.may_live_until,
-        )
-        for sweep_id in row.sweeps
+        [
+            Outcome(
+                key=row.key,
+                kind=kind,
+                sweep_id=sweep_id,
+                at=now,
+                attempts=row.attempts,
+                status=verdict.status if verdict else None,
+                code=verdict.code if verdict else "",
+                message=verdict.message if verdict else "",
+                request_id=verdict.request_id if verdict else "",
+                owner=owner,
+                reason=reason,
+                lapses_at=lapses_at,
+            )
+            for sweep_id in row.sweeps
+        ]
     )
 
 
@@ -196,6 +196,9 @@ def _after_set(
 def _after_clear(row: Session, verdict: Verdict, owner: str, terms: Terms) -> Session:
     event = event_of(Verb.CLEAR, verdict.judgement)
     now = verdict.at
+    attempts = row.attempts
+    if verdict.judgement is not Judgement.LATER:  # that one did not leave
+        attempts += 1
     if event is Event.CLEAR_DONE:
         done = verdict.judgement is Judgement.DONE
         answer = row.answer
@@ -204,23 +207,32 @@ def _after_clear(row: Session, verdict: Verdict, owner: str, terms: Terms) -> Se
         elif answer is not Kind.CLEARED:
             answer = Kind.GONE_AFTER_RETRY if row.doubt else Kind.ALREADY_GONE
         if verdict.sent_at < row.sets_settle:  # the 200 may explain a later 404, too
-            known = after(row.known, Event.CLEAR_UNSETTLED)
-            return row.evolve(now, owner, known=known, answer=answer, doubt=row.doubt or done)
-        known = after(row.known, event)
+            return row.evolve(
+                now,
+                owner,
+                attempt=None,
+                attempts=attempts,
+                known=after(row.known, Event.CLEAR_UNSETTLED),
+                answer=answer,
+                doubt=row.doubt or done,
+            )
         return row.evolve(
             now,
             owner,
-            known=known,
+            attempt=None,
+            attempts=attempts,
+            known=after(row.known, event),
             pair=None,
             due=inf,
             answer=answer,
             doubt=row.doubt and row.clears_settle > now,
         )
     known = after(row.known, event)
+    row = row.evolve(now, owner, attempt=None, attempts=attempts, known=known)
     if event is Event.CLEAR_LOST:
         settles = max(row.clears_settle, now + terms.settle)
-        return row.evolve(now, owner, known=known, doubt=True, clears_settle=settles)
-    return row.evolve(now, owner, known=known)
+        return row._replace(doubt=True, clears_settle=settles)
+    return row
 
 
 def _late(row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms: Terms) -> Session:

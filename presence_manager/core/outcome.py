@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from presence_manager.core.key import Key
 
@@ -26,8 +27,7 @@ class Kind(StrEnum):
         return self not in (Kind.FAILED, Kind.UNFINISHED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One session's end in one sweep.
 
     `at` is in seconds since the epoch. `attempts` counts the requests of this clearing that

@@ -6,7 +6,7 @@ since the epoch, durations seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from typing import Any, NamedTuple
@@ -25,8 +25,7 @@ class Known(StrEnum):
     UNSURE = "unsure"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(NamedTuple):
     """One hold: a caller's wish that the user be shown so, until released.
 
     `owner` is the process that has it; empty when the hold outlives its process and ends by
@@ -45,8 +44,7 @@ class Wish:
         return now < self.until
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One request for one session, from before it leaves until its answer, or its time, is over.
 
     `number` is unique within the owner's life. It may leave until `send_by`, not later.
@@ -62,8 +60,7 @@ class Attempt:
     lease: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(NamedTuple):
     """The row of one session.
 
     `version` is 0 for a row that the ledger does not have. `owner` is the process that sees to
@@ -127,8 +124,16 @@ class Session:
         A row that is new to the ledger starts its versions at the microsecond of its birth, so
         that a row deleted and made again never repeats a version.
         """
-        version = self.version + 1 if self.version else int(now * 1e6)
-        return replace(self, version=version, owner=owner, **changes)
+        values = list(self)  # half the time of _replace, on the busiest path of all
+        values[1] = self.version + 1 if self.version else int(now * 1e6)
+        values[2] = owner
+        for name, value in changes.items():
+            values[_PLACES[name]] = value
+        return _made(Session, values)
+
+
+_PLACES = {name: place for place, name in enumerate(Session._fields)}
+_made = tuple.__new__
 
 
 class Step(NamedTuple):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from asyncio import Timeout, get_running_loop
-from dataclasses import replace
 from enum import IntEnum
 from math import inf
 
+from presence_manager.core.decide import Action, Send
 from presence_manager.core.session import Attempt, Session
 from presence_manager.core.verdict import Judgement, Verb, Verdict
+from presence_manager.engine.plan import Now
 from presence_manager.engine.retry import RetryPolicy
 
 
@@ -30,10 +31,11 @@ class Entry:
     `since`, and `spent` says that they were enough. `refusals` counts tokens refused in a row.
     `singly` keeps it out of batches. `stale` says that another process is about to change the
     row. `scope` is the time limit of its request in flight. `missing` are sweeps that another
-    process has finished for us.
+    process has finished for us. `action` is what was last decided, and of which version.
     """
 
     __slots__ = (
+        "action",
         "bound",
         "busy",
         "deadline",
@@ -57,6 +59,7 @@ class Entry:
     def __init__(self, row: Session, rank: Rank) -> None:
         self.key = row.key
         self.row = row
+        self.action: tuple[Session, Send] | None = None
         self.rank = rank
         self.deadline = inf
         self.not_before = 0.0
@@ -73,6 +76,16 @@ class Entry:
         self.verdict: Verdict | None = None
         self.refused: dict[str, Verdict] | None = None
         self.missing: tuple[str, ...] = ()
+
+    def decide(self, now: Now) -> Action:
+        """What comes next; what was decided of this very version holds until its hold ends."""
+        if self.action is not None:
+            row, send = self.action
+            if row is self.row and (send.wish is None or send.wish.live(now.at)):
+                return send
+        action = now.decide(self.row)
+        self.action = (self.row, action) if isinstance(action, Send) else None
+        return action
 
     def see(self, row: Session) -> None:
         """Take the row as the ledger has it now."""
@@ -104,7 +117,7 @@ class Entry:
         self.singly = verdict.singly
         self.refusals = self.refusals + 1 if judgement is Judgement.UNAUTHORIZED else 0
         if self.refusals > 1:
-            verdict = replace(verdict, judgement=Judgement.DENIED)
+            verdict = verdict._replace(judgement=Judgement.DENIED)
             judgement = verdict.judgement
         if judgement in (Judgement.LOST, Judgement.LATER):
             if not verdict.singly:

@@ -96,8 +96,13 @@ class Lane:
 
     # -- from above -------------------------------------------------------------------------
 
-    def submit(self, row: Session, rank: Rank, deadline: float = inf) -> None:
-        """See to this session: `row` is what the ledger has of it now."""
+    def submit(
+        self, row: Session, rank: Rank, deadline: float = inf, send: Send | None = None
+    ) -> None:
+        """See to this session: `row` is what the ledger has of it now.
+
+        `send` is what is to be done about it, if that has been decided already.
+        """
         entry = self._entries.get(row.key)
         if entry is None:
             entry = self._entries[row.key] = Entry(row, rank)
@@ -107,6 +112,8 @@ class Lane:
             self._queue.promote(entry, rank)
             if deadline < inf:  # a request in flight gets a third of what is left
                 entry.shorten((deadline - self.clock.now()) / 3)
+        if send is not None and entry.row is row:
+            entry.action = row, send
         entry.deadline = min(entry.deadline, deadline)
         if not entry.busy:
             self._examine_again(entry)
@@ -236,7 +243,7 @@ class Lane:
         for entry in inbox:
             if entry.busy or entry.queued or self._entries.get(entry.key) is not entry:
                 continue
-            action = now.decide(entry.row)
+            action = entry.decide(now)
             planner: Planner | None = None
             if entry.stale and entry.deadline >= now.at:
                 stale.append(entry)

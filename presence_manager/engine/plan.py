@@ -6,7 +6,7 @@ again on the row as it is now.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
 
     def unrecorded(self) -> Plan:
         """The same, where the ledger could not be told."""
-        return self._replace(outcomes=tuple(replace(o, recorded=False) for o in self.outcomes))
+        return self._replace(outcomes=tuple(o._replace(recorded=False) for o in self.outcomes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

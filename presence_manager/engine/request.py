@@ -77,7 +77,7 @@ class Request:
         ready: list[Entry] = []
         fresh: list[Work] = []
         for entry in self._entries:
-            action = now.decide(entry.row)
+            action = entry.decide(now)
             if isinstance(action, Send) and usable(entry.row.attempt, action, now):
                 ready.append(entry)
             else:

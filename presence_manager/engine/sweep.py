@@ -264,26 +264,31 @@ class Sweeper:
         """Commit that these sessions are to be cleared, and hand them to their lanes."""
         while rows:
             now = self._now()
-            staked = [(row, self._intent(row, now, sweep, release)) for row in rows]
-            lost = await self._ledger.put([planned for _, planned in staked])
-            for index, (row, planned) in enumerate(staked):
+            staked = [self._intent(row, now, sweep, release) for row in rows]
+            lost = await self._ledger.put([planned for planned, _ in staked])
+            for index, (row, (planned, send)) in enumerate(zip(rows, staked, strict=True)):
                 if index in lost:
                     continue
                 if sweep.id in planned.row.sweeps:
                     sweep.taken += 1
                     sweep.strangers += not row.version
-                self._lanes[row.key.lane].submit(planned.row, rank, sweep.deadline)
+                self._lanes[row.key.lane].submit(planned.row, rank, sweep.deadline, send)
             rows = list(lost.values())
 
-    def _intent(self, row: Session, now: Now, sweep: Sweep, release: Release) -> Step:
+    def _intent(
+        self, row: Session, now: Now, sweep: Sweep, release: Release
+    ) -> tuple[Step, Send | None]:
+        """The next version of the row, and what is to be sent if that is decided with it."""
         new = release(row, now, sweep.id)
+        send = None
         if new.attempt is None:
             action = now.decide(new)
             if isinstance(action, Send) and action.verb is Verb.CLEAR:
                 number = self._lanes[row.key.lane].number()
                 attempt = attempt_for(action, now.owner, number, inf)
                 new = change.begin(new, attempt, now.at, now.terms)
-        return step(row, new)
+                send = action
+        return step(row, new), send
 
 
 def _tell(progress: Callable[[Progress], None], what: Progress) -> None:

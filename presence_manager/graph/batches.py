@@ -12,7 +12,6 @@ outer 200 says only that the batch could be read. Pure: no I/O, no clock; nothin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from presence_manager.core.verdict import Judgement, Verdict
@@ -39,6 +38,7 @@ MISSING: Final = "missingFromBatch"
 CONTRADICTORY: Final = "contradictoryAnswers"
 """Code of a session to which a batch answer gives two different answers."""
 
+_PLAIN_ID: Final = 36  # characters of a GUID, which need no cleaning
 _INDEX: Final = {name: index for index, name in enumerate(ITEM_IDS)}
 
 
@@ -69,8 +69,7 @@ def _outer_judgement(status: int, headers: Mapping[str, str]) -> Judgement:
 
 def _again_singly(verdict: Verdict) -> Verdict:
     missing = verdict.status in (404, 405, 501)
-    return replace(
-        verdict,
+    return verdict._replace(
         code=BATCH_UNAVAILABLE if missing else verdict.code,
         message=verdict.message or "the batch was refused as a whole",
         singly=True,
@@ -90,8 +89,8 @@ def _by_item(answer: Answer, items: list[Any], count: int) -> Judged:
         if type(index) is not int or not 0 <= index < count:
             continue
         status = item.get("status")
-        if status == 200 and type(status) is int and not item.get("headers"):
-            verdict = done
+        if status == 200 and type(status) is int:
+            verdict = _done(done, item.get("headers"))
         else:
             verdict, asked = _item_verdict(answer, item, _status(status))
             challenge = challenge or asked
@@ -113,6 +112,17 @@ def _by_item(answer: Answer, items: list[Any], count: int) -> Judged:
         wait=wait_of(answer.headers, answer),
     )
     return Judged([verdict or missing for verdict in found], challenge)
+
+
+def _done(done: Verdict, headers: Any) -> Verdict:
+    """The verdict on a 200: the same for all items, but for Graph's own name of the request."""
+    if not headers or type(headers) is not dict:
+        return done
+    name = headers.get("request-id")
+    if type(name) is str and len(name) == _PLAIN_ID and name.isascii() and name.isprintable():
+        return done._replace(request_id=name)
+    name = request_id_of(folded(headers))
+    return done._replace(request_id=name) if name else done
 
 
 def _item_verdict(answer: Answer, item: Mapping[str, Any], status: int) -> tuple[Verdict, str]:

@@ -49,9 +49,15 @@ class Ids:
         """The users as rows that the ledger need not know, each once, a chunk at a time."""
         seen: set[Key] = set()
         chunk: list[Session] = []
+        lanes: dict[str | None, LaneId] = {}
         async for user in _each(users):
             name, where = (user, tenant) if isinstance(user, str) else (user[1], user[0])
-            key = self.key(name, where)
+            lane = lanes.get(where)
+            if lane is None:
+                key = self.key(name, where)
+                lanes[where] = key.lane
+            else:
+                key = Key(lane, checked(name, "user"))
             if key in seen:
                 continue
             seen.add(key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from math import inf
 
 from .server import Connection, Seen, Server, packed
@@ -30,7 +29,7 @@ async def test_what_is_too_late_is_put_off_and_the_others_go() -> None:
     async with Server() as server, Stage(server.url) as stage:
         now = stage.clock.time
         many = [
-            (key, replace(attempt, send_by=send_by))
+            (key, attempt._replace(send_by=send_by))
             for (key, attempt), send_by in zip(
                 asks(3, origin=server.url), (now, now - 0.001, inf), strict=True
             )

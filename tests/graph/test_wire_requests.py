@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from math import inf, nan
 
 import pytest
@@ -79,7 +78,7 @@ def test_a_lease_out_of_bounds_is_refused(lease: float) -> None:
 
 def test_a_set_without_a_pair_is_refused() -> None:
     with pytest.raises(ValueError, match="pair"):
-        wire.part(*asks(attempt=replace(setting(), pair=None))[0])
+        wire.part(*asks(attempt=setting()._replace(pair=None))[0])
 
 
 HOSTILE = [
