@@ -23,6 +23,7 @@ class Scope:
     `tenant` narrows to a tenant. `owner` narrows to rows that this owner has a hold on or sees
     to. `orphans_of` is the set of owners alive: it narrows to rows that no living owner sees
     to, or on which an owner that is not alive has a hold. Both may not be given together.
+    `sweep` narrows to rows that wait for an outcome in that sweep.
     """
 
     origin: str
@@ -30,6 +31,7 @@ class Scope:
     tenant: str | None = None
     owner: str | None = None
     orphans_of: frozenset[str] | None = None
+    sweep: str | None = None
 
 
 class Sessions(Protocol):
@@ -48,6 +50,8 @@ class Sessions(Protocol):
     9. A row comes back as it was put, its holds in order.
     10. One key may stand only once in a call of `put`.
     11. `foreign` counts the rows of other origins or applications.
+    12. `lanes` answers every lane of the origin and application that has a row, perhaps more, by
+        tenant.
     """
 
     async def get(self, keys: Sequence[Key]) -> list[Session]:
@@ -64,6 +68,10 @@ class Sessions(Protocol):
 
     async def foreign(self, origin: str, app: str) -> int:
         """Return how many rows belong to other origins or applications."""
+        ...
+
+    async def lanes(self, origin: str, app: str) -> list[LaneId]:
+        """Return the lanes of the application on that Graph."""
         ...
 
 

@@ -9,23 +9,15 @@ share: here is what one process does with its own.
 from __future__ import annotations
 
 from math import inf
-from typing import NamedTuple
 
+from presence_manager.engine.budget import GateTerms, LaneBudget
 from presence_manager.engine.window import Window
 from presence_manager.ports import Budget, Draw, Share, Uses
 
-FIRST_BUDGET = 1500
-"""Requests a window that a lane begins with: the lower of the documented figures."""
-LEAST_BUDGET = 20
-"""Requests a window that no refusal takes away: fewer would be no limit, but an outage."""
 FIRST_WAIT = 1.0
 """Seconds to wait after a 429 that names no time."""
 LONGEST_WAIT = 300.0
 """Seconds to which the wait after repeated refusals grows by itself; Graph may ask for more."""
-PROBE_WAIT = 600.0
-"""Seconds for which no more than what is proven is tried after that was refused; it doubles."""
-LONGEST_PROBE_WAIT = 86_400.0
-"""Seconds to which that grows."""
 CLOSED_AT_MOST = 3600.0
 """Seconds for which a door that another process found shut is believed to be."""
 STRIKES = 4
@@ -40,15 +32,6 @@ ASK_AGAIN = 1.0
 """Seconds before slots are asked for again that other processes may have given back."""
 
 
-class GateTerms(NamedTuple):
-    """`budget` in requests per `window` seconds (None: it learns, up to `ceiling`)."""
-
-    budget: int | None = None
-    window: float = 30.0
-    ceiling: int = 10_000
-    timeout: float = 10.0
-
-
 class Gate:
     """A door, a budget and a pace.
 
@@ -56,51 +39,46 @@ class Gate:
     leaves, and only its acceptance opens. Each further refusal without an acceptance doubles the
     wait.
 
-    The budget: what was accepted within a window is proven. When more is waiting, more is tried.
-    A refusal lowers the budget to what was accepted in the window that it ended, unless
+    The budget: when more is waiting than what is proven, more is tried. A refusal lowers it, unless
     Retry-After is much shorter than it takes until a slot of ours is free again: then it was not
     our own use that was refused, and what we know of the limit still stands, as long as requests
     are accepted in between.
 
-    The pace: after a refusal, and beyond what is proven, requests in flight start at one and
-    double with each round that was accepted.
+    The pace: after a refusal, unless it was of more than what is proven, and beyond that, requests
+    in flight start at one and double with each round that was accepted.
     """
 
     def __init__(self, terms: GateTerms) -> None:
         self.window = terms.window
-        self.learning = terms.budget is None
-        self.ceiling = terms.ceiling if terms.budget is None else terms.budget
-        self.budget = min(FIRST_BUDGET, self.ceiling) if terms.budget is None else terms.budget
+        self.budget = LaneBudget(terms)
         self.closed_until = 0.0
         self.sent = 0
         self.refused = 0
         self._timeout = terms.timeout
         self._out = 0
         self._past = Window(terms.window)
-        self._accepted = Window(terms.window)
         self._renewed = Window(terms.window)
         self._slots = 0
         self._slots_until = 0.0
         self._others: Uses = ()
         self._ask_at = 0.0
-        self.known = Budget()
-        self._probe_at = 0.0
-        self._probe_wait = 0.0
         self._probing = False
         self._pace = inf
         self._yes = 0
+        self._slow_since = 0.0
         self._careful_until = 0.0
         self._wait = 0.0
         self._shut_at = 0.0
         self._testing = False
         self._patient = True
+        self._proven = False
         self._run = 0
         self._strikes = 0
 
     def __repr__(self) -> str:
         used = self._out + self._past.left_at(-inf)
         return (
-            f"<Gate {used} of {self.budget} used in {self.window:g} s, "
+            f"<Gate {used} of {self.budget.size} used in {self.window:g} s, "
             f"{self._out} in flight, {self.refused} refused>"
         )
 
@@ -118,7 +96,7 @@ class Gate:
 
     def renewals(self, now: float) -> int:
         """How many of them may be renewals: half of the budget is kept for the rest."""
-        return max(1, self.budget // 2) - self._renewed.total(now)
+        return max(1, self.budget.size // 2) - self._renewed.total(now)
 
     def next_free(self, now: float) -> float:
         """When to look again, if no answer comes before, since nothing may leave now.
@@ -136,7 +114,7 @@ class Gate:
         start = max(now, self.closed_until)
         if start >= until:
             return 0
-        limit = self.ceiling if self.learning and self._probe_at < until else self.budget
+        limit = self.budget.most(until)
         windows, rest = divmod(until - start, self.window)
         end = start + rest
         used = self._out + self._past.left_at(end) + _count(self._others, end)
@@ -150,7 +128,7 @@ class Gate:
             return None
         if now > self._slots_until:
             self._slots = 0
-        limit = self.budget
+        limit = self.budget.size
         room = limit - self._used(now) - self._slots
         if self._testing:
             want = 0 if self._out or self._slots else 1
@@ -165,7 +143,7 @@ class Gate:
             if 2 * self._slots > min(waiting, chunk):
                 want = 0
         elif self._may_probe(now):
-            limit = self.ceiling
+            limit = self.budget.ceiling
             want = min(waiting, 2 * int(self._pace)) - self._slots
             if self._slots >= self._pace - self._out:
                 want = 0
@@ -188,21 +166,13 @@ class Gate:
 
     def learn(self, budget: Budget, now: float) -> None:
         """Take over what the ledger knows, if another process has written it."""
-        if budget == self.known:
-            return
-        self.known = budget
-        self.closed_until = max(self.closed_until, min(budget.closed_until, now + CLOSED_AT_MOST))
-        if self.learning and budget.proven:
-            self.budget = min(budget.proven, self.ceiling)
-            self._probe_at, self._probe_wait = budget.probe_at, budget.probe_wait
+        if self.budget.learn(budget):
+            until = min(budget.closed_until, now + CLOSED_AT_MOST)
+            self.closed_until = max(self.closed_until, until)
 
     def lesson(self) -> Budget | None:
         """What the ledger should know by now; None if it does."""
-        proven = self.known.proven
-        if self.learning and (proven or self.budget != min(FIRST_BUDGET, self.ceiling)):
-            proven = self.budget
-        lesson = Budget(proven, self.closed_until, self._probe_at, self._probe_wait)
-        return None if lesson == self.known else lesson
+        return self.budget.lesson(self.closed_until)
 
     def uses(self, now: float) -> Uses:
         """The slots in use: those of the past, and those that are out or may still leave."""
@@ -239,23 +209,21 @@ class Gate:
 
     def accept(self, now: float, sent_at: float, count: int) -> None:
         """Graph took requests: the door is open, if they left after it was shut."""
-        self._accepted.add(sent_at, count)
+        self.budget.accepted(now, sent_at, count, probing=self._probing)
         self._run += count
         if self._testing and sent_at >= self._shut_at:
             self._testing = False
             self._wait = 0.0
-            self._pace, self._yes = 1.0, 0
             self._careful_until = now + self.window
-        if self._pace < inf and sent_at >= self._shut_at:
+            if self._proven:
+                self._pace = inf
+            else:
+                self._begin_slowly(sent_at)
+        if self._pace < inf and sent_at >= self._slow_since:
             self._yes += count
             while self._yes >= self._pace:
                 self._yes -= int(self._pace)
                 self._pace *= 2
-        proven = min(self._accepted.total(now), self.ceiling)
-        if self.learning and proven > self.budget:
-            self.budget = proven
-            if self._probing:
-                self._probe_wait = 0.0
 
     def refuse(self, now: float, sent_at: float, retry_after: float | None, count: int) -> None:
         """Graph refused `count` requests with 429: shut the door.
@@ -278,27 +246,26 @@ class Gate:
         self._run = 0
         ours = self._past.first_end(now) - now
         limit = self._testing or self._probing or self._strikes >= STRIKES or 2 * wait >= ours
-        self._patient = self._testing or not self.learning
-        if not (self.learning and limit):
-            return
-        if self._probing:
-            self._probe_wait = min(max(PROBE_WAIT, 2 * self._probe_wait), LONGEST_PROBE_WAIT)
-            self._probe_at = now + self._probe_wait
-            self._probing = False
-        proven = self._accepted.total(now) + _count(self._others, now)
-        self.budget = min(max(LEAST_BUDGET, proven), self.ceiling)
-        self._slots = 0
+        self._patient = self._testing or not self.budget.learning
+        self._proven = self._probing or (self._proven and self._testing)
+        if limit:
+            self.budget.refused(now, _count(self._others, now), probing=self._probing)
+            self._slots = 0
+        self._probing = False
 
     # -- within -----------------------------------------------------------------------------
 
     def _may_probe(self, now: float) -> bool:
         """Whether to try more than what is proven."""
         if not self._probing:
-            if not self.learning or now < self._probe_at or self.budget >= self.ceiling:
+            if not self.budget.may_probe(now):
                 return False
             self._probing = True
-            self._pace, self._yes = 1.0, 0
+            self._begin_slowly(now)
         return True
+
+    def _begin_slowly(self, now: float) -> None:
+        self._pace, self._yes, self._slow_since = 1.0, 0, now
 
     def _used(self, now: float) -> int:
         return self._out + self._past.total(now) + _count(self._others, now)

@@ -119,6 +119,14 @@ class Lane:
             self._examine_again(entry)
         self._wake()
 
+    def __len__(self) -> int:
+        """How many sessions are at work."""
+        return len(self._entries)
+
+    def has(self, key: Key) -> bool:
+        """Whether the session is at work."""
+        return key in self._entries
+
     async def room(self, window: int) -> None:
         """Wait until fewer than `window` sessions are at work here."""
         while len(self._entries) >= window:

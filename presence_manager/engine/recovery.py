@@ -8,27 +8,15 @@ from hashlib import sha256
 
 import structlog
 
-from presence_manager.core.key import Key
 from presence_manager.core.outcome import Report
 from presence_manager.core.session import Session
-from presence_manager.engine.sweep import Sweep, Sweeper, release_dead
+from presence_manager.engine.intake import by_lane, pages
+from presence_manager.engine.sweep import Sweep, release_dead
+from presence_manager.engine.sweeper import Sweeper
 from presence_manager.errors import LedgerError
 from presence_manager.ports import Clock, Ledger, Scope
 
 log = structlog.get_logger()
-
-CHUNK = 1_000
-"""Rows read from the ledger, and committed, at a time."""
-
-
-async def pages(
-    ledger: Ledger, scope: Scope, *, over: bool = False
-) -> AsyncIterator[list[Session]]:
-    """All rows of the scope, a chunk at a time; `over`: those of which nothing is left, too."""
-    after: Key | None = None
-    while rows := await ledger.page(scope, after, CHUNK):
-        after = rows[-1].key
-        yield rows if over else [row for row in rows if not row.over]
 
 
 class Recovery:
@@ -54,7 +42,12 @@ class Recovery:
             sweep.deadline = now + deadline
         dead = await self._dead()
         gone: set[str] = set()
-        report = await self._sweeper.run(sweep, self._orphans(gone), release_dead(gone))
+        alive = await self._ledger.alive()
+        scope = Scope(origin=self._origin, app=self._app, orphans_of=alive)
+        sources = await by_lane(
+            self._ledger, scope, lambda each, limit: self._orphans(each, limit, gone)
+        )
+        report = await self._sweeper.run(sweep, sources, release_dead(gone))
         for owner in dead:  # their sessions are ours now
             await self._ledger.leave(owner)
         if report.total:
@@ -72,15 +65,15 @@ class Recovery:
             except LedgerError as error:
                 log.error("ledger.failed", error=str(error))
 
-    async def _orphans(self, gone: set[str]) -> AsyncIterator[list[Session]]:
+    async def _orphans(
+        self, scope: Scope, limit: int, gone: set[str]
+    ) -> AsyncIterator[list[Session]]:
         """The rows of processes that are gone, whose names go into `gone`.
 
         Who is alive is read again after each page: an owner enters before it writes, so whoever
         stands in a page that was read before, and is not alive after, has really ended.
         """
-        alive = await self._ledger.alive()
-        scope = Scope(origin=self._origin, app=self._app, orphans_of=alive)
-        async for rows in pages(self._ledger, scope, over=True):
+        async for rows in pages(self._ledger, scope, over=True, limit=limit):
             named = {owner for row in rows for owner in _owners(row)}
             gone |= named - await self._ledger.alive()
             yield [row for row in rows if not gone.isdisjoint(_owners(row))]

@@ -196,7 +196,7 @@ class Request:
                 tenant=lane.id.tenant,
                 refused=len(refused),
                 closed_for=round(gate.closed_until - now, 3),
-                budget=gate.budget,
+                budget=gate.budget.size,
             )
         if any(v.code == "batchUnavailable" for v in verdicts):
             lane.batching = False

@@ -49,7 +49,7 @@ class LaneShare:
             self._drawn = True
         except LedgerError as error:
             log.error("ledger.failed", error=str(error))
-            share = Share(draw.want, (), gate.known)
+            share = Share(draw.want, (), gate.budget.known)
         finally:
             self.drawing = False
         gate.granted(draw, share)
@@ -60,7 +60,7 @@ class LaneShare:
         lesson = self._gate.lesson()
         if lesson is not None:
             await self._ledger.save_budget(self._lane, lesson)
-            self._gate.known = lesson
+            self._gate.budget.known = lesson
             log.info(
                 "lane.budget",
                 tenant=self._lane.tenant,

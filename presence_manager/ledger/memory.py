@@ -86,6 +86,12 @@ class MemoryLedger:
         self._check()
         return sum(key.lane[:2] != (origin, app) for key in self._order)
 
+    async def lanes(self, origin: str, app: str) -> list[LaneId]:
+        """Return the lanes of the application on that Graph."""
+        self._check()
+        lanes = sorted({key.lane for key in self._rows})
+        return [lane for lane in lanes if lane[:2] == (origin, app)]
+
     async def enter(self, owner: str) -> None:
         """Count the owner among the living."""
         self._check()
@@ -187,6 +193,8 @@ class MemoryLedger:
 
 
 def _within(row: Session, scope: Scope) -> bool:
+    if scope.sweep is not None and scope.sweep not in row.sweeps:
+        return False
     if scope.owner is not None:
         return row.owner == scope.owner or any(w.owner == scope.owner for w in row.wishes)
     if scope.orphans_of is not None:

@@ -88,6 +88,10 @@ class SqliteLedger:
         """Return how many rows belong to other origins or applications."""
         return await self._run(lambda db: store.foreign(db, origin, app), writes=False)
 
+    async def lanes(self, origin: str, app: str) -> list[LaneId]:
+        """Return the lanes of the application on that Graph."""
+        return await self._run(lambda db: store.lanes(db, origin, app), writes=False)
+
     async def enter(self, owner: str) -> None:
         """Lock this owner's file; LedgerError if another process of that name is alive."""
         check_owner(owner)

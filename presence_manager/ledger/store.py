@@ -52,6 +52,7 @@ def page(db: Database, scope: Scope, after: Key | None, limit: int) -> list[Sess
         "tenant": scope.tenant,
         "after_tenant": "" if after is None else after.lane.tenant,
         "after_user": "" if after is None else after.user,
+        "sweep": scope.sweep,
         "limit": max(limit, 0),
     }
     if scope.owner is not None:
@@ -71,6 +72,12 @@ def page(db: Database, scope: Scope, after: Key | None, limit: int) -> list[Sess
 def foreign(db: Database, origin: str, app: str) -> int:
     """Return how many rows belong to other origins or applications."""
     return int(db.connection.execute(SQL["foreign"], (origin, app)).fetchone()[0])
+
+
+def lanes(db: Database, origin: str, app: str) -> list[LaneId]:
+    """Return the lanes of the application on that Graph."""
+    found = db.connection.execute(SQL["lanes"], (origin, app)).fetchall()
+    return [LaneId(origin, app, tenant) for (tenant,) in found]
 
 
 def budget(db: Database, lane: LaneId) -> Budget:

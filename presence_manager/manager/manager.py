@@ -18,7 +18,8 @@ from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.core.pair import LONGEST_LEASE
 from presence_manager.core.session import Session, Wish
 from presence_manager.engine.entry import Rank
-from presence_manager.engine.recovery import CHUNK, owner_prefix, pages
+from presence_manager.engine.intake import CHUNK, Source, by_lane, pages
+from presence_manager.engine.recovery import owner_prefix
 from presence_manager.engine.sweep import Release, release_all, release_own
 from presence_manager.errors import Closed, PresenceError
 from presence_manager.ledger import open_ledger
@@ -201,7 +202,7 @@ class PresenceManager:
         try:
             if sweep:
                 self.last_report = await self._works.sweep(
-                    pages(self._ledger, self._ids.scope(owner=self.owner)),
+                    await by_lane(self._ledger, self._ids.scope(owner=self.owner)),
                     release_own,
                     deadline=max(0.0, by - PATIENCE - asyncio.get_running_loop().time()),
                     progress=progress,
@@ -213,6 +214,7 @@ class PresenceManager:
 
     async def _let_go(self, by: float) -> None:
         self._state = "closed"
+        await within(by, "sweeps", self._works.sweeper.stop())
         await within(by, "lanes", self._works.lanes.stop())
         await within(by, "background", end(self._background))
         await within(by, "graph", self._graph.close())
@@ -366,11 +368,11 @@ class PresenceManager:
         """
         self._check()
         if users is not None:
-            source: AsyncIterator[list[Session]] = self._ids.chunks(users, tenant)
+            source: Source | list[Source] = self._ids.chunks(users, tenant)
             release: Release = release_all
         else:
             owner = None if everyone else self.owner
-            source = pages(self._ledger, self._ids.scope(tenant=tenant, owner=owner))
+            source = await by_lane(self._ledger, self._ids.scope(tenant=tenant, owner=owner))
             release = release_all if everyone else release_own
         return await self._works.sweep(source, release, deadline=deadline, progress=progress)
 

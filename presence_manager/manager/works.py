@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from math import inf
 
 import structlog
@@ -11,8 +11,10 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.core.session import Session, Terms
 from presence_manager.core.verdict import Verdict
+from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.entry import Rank
-from presence_manager.engine.gate import Gate, GateTerms
+from presence_manager.engine.gate import Gate
+from presence_manager.engine.intake import Source
 from presence_manager.engine.lane import Lane
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.placing import Placing
@@ -20,7 +22,8 @@ from presence_manager.engine.plan import Now
 from presence_manager.engine.recovery import Recovery
 from presence_manager.engine.renewer import Renewer
 from presence_manager.engine.retry import LaneTerms, RetryPolicy
-from presence_manager.engine.sweep import Release, Sweep, Sweeper, release_one
+from presence_manager.engine.sweep import Release, Sweep, release_one
+from presence_manager.engine.sweeper import Sweeper
 from presence_manager.ports import Clock, Graph, Ledger
 from presence_manager.settings import Settings
 
@@ -116,14 +119,17 @@ class Works:
 
     async def sweep(
         self,
-        source: AsyncIterator[list[Session]],
+        source: Source | Sequence[Source],
         release: Release,
         *,
         deadline: float | None,
         progress: Callable[[Progress], None] | None = None,
         rank: Rank = Rank.SWEEP,
     ) -> Report:
-        """Clear what the source names, within `deadline` seconds. Raises LedgerError."""
+        """Clear what the sources name (see `Sweeper.run`), within `deadline` seconds.
+
+        Raises LedgerError.
+        """
         now = self._clock.now()
         sweep = Sweep(started=now, deadline=inf if deadline is None else now + deadline)
         report = await self.sweeper.run(sweep, source, release, rank=rank, progress=progress)

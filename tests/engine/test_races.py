@@ -10,7 +10,8 @@ import pytest
 
 from presence_manager import HoldRequest, Kind, LedgerError
 from presence_manager.core.key import Key, LaneId
-from presence_manager.engine.gate import Gate, GateTerms
+from presence_manager.engine.budget import GateTerms
+from presence_manager.engine.gate import Gate
 from presence_manager.ports import Budget, Share
 
 from .virtual import (
@@ -136,11 +137,13 @@ async def test_recovery_leaves_alone_who_came_after_it_had_looked() -> None:
         await born.open(recover=False)
         await born.hold(U, "Busy")
 
-    ledger.hook = birth
-    async with manager(graph, ledger) as presence:
-        assert (await presence.recovered()).counts == {}
-        assert graph.shown(U) == "Busy/InACall"
-        await born.close()
+    async with manager(graph, ledger) as older:
+        await older.hold(user(2), "Busy")
+        ledger.hook = birth
+        async with manager(graph, ledger) as presence:
+            assert (await presence.recovered()).counts == {}
+            assert graph.shown(U) == "Busy/InACall"
+            await born.close()
 
 
 @virtual

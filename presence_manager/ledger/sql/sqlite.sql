@@ -9,6 +9,9 @@ SELECT id FROM lanes WHERE origin = ? AND app = ? AND tenant = ?
 -- name: add_lane
 INSERT INTO lanes (origin, app, tenant) VALUES (?, ?, ?)
 
+-- name: lanes
+SELECT tenant FROM lanes WHERE origin = ? AND app = ? ORDER BY tenant
+
 -- name: budget
 SELECT proven, closed_until, probe_at, probe_wait FROM lanes WHERE id = ?
 
@@ -80,6 +83,7 @@ FROM lanes AS l CROSS JOIN sessions AS s ON s.lane = l.id
 WHERE l.origin = :origin AND l.app = :app
   AND l.tenant >= :after_tenant
   AND (:tenant IS NULL OR l.tenant = :tenant)
+  AND (:sweep IS NULL OR instr(s.sweeps, :sweep))
   AND s.user > CASE WHEN l.tenant = :after_tenant THEN :after_user ELSE '' END
 ORDER BY l.tenant, s.user LIMIT :limit
 
@@ -92,6 +96,7 @@ FROM lanes AS l CROSS JOIN sessions AS s ON s.lane = l.id
 WHERE l.origin = :origin AND l.app = :app
   AND l.tenant >= :after_tenant
   AND (:tenant IS NULL OR l.tenant = :tenant)
+  AND (:sweep IS NULL OR instr(s.sweeps, :sweep))
   AND s.user > CASE WHEN l.tenant = :after_tenant THEN :after_user ELSE '' END
   AND (s.owner = :owner
        OR s.holds > 0 AND EXISTS (
@@ -108,6 +113,7 @@ FROM lanes AS l CROSS JOIN sessions AS s ON s.lane = l.id
 WHERE l.origin = :origin AND l.app = :app
   AND l.tenant >= :after_tenant
   AND (:tenant IS NULL OR l.tenant = :tenant)
+  AND (:sweep IS NULL OR instr(s.sweeps, :sweep))
   AND s.user > CASE WHEN l.tenant = :after_tenant THEN :after_user ELSE '' END
   AND (s.owner NOT IN (SELECT value FROM json_each(:alive))
        OR s.holds > 0 AND EXISTS (

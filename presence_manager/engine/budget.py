@@ -1,0 +1,89 @@
+"""How many requests a window Graph takes, as far as we know."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from presence_manager.engine.window import Window
+from presence_manager.ports import Budget
+
+FIRST_BUDGET = 1500
+"""Requests a window that a lane begins with: the lower of the documented figures."""
+LEAST_BUDGET = 20
+"""Requests a window that no refusal takes away: fewer would be no limit, but an outage."""
+PROBE_WAIT = 600.0
+"""Seconds for which no more than what is proven is tried after that was refused; it doubles."""
+LONGEST_PROBE_WAIT = 86_400.0
+"""Seconds to which that grows."""
+
+
+class GateTerms(NamedTuple):
+    """`budget` in requests per `window` seconds (None: it learns, up to `ceiling`)."""
+
+    budget: int | None = None
+    window: float = 30.0
+    ceiling: int = 10_000
+    timeout: float = 10.0
+
+
+class LaneBudget:
+    """A fixed budget, or one that learns.
+
+    What was accepted within a window is proven. A refusal lowers the budget to what was accepted
+    in the window that it ended; a refusal of more than was proven also puts off the next try.
+    """
+
+    def __init__(self, terms: GateTerms) -> None:
+        self.learning = terms.budget is None
+        self.ceiling = terms.ceiling if terms.budget is None else terms.budget
+        self._first = min(FIRST_BUDGET, self.ceiling)
+        self.size = self._first if terms.budget is None else terms.budget
+        self.known = Budget()
+        self._accepted = Window(terms.window)
+        self._probe_at = 0.0
+        self._probe_wait = 0.0
+
+    def may_probe(self, now: float) -> bool:
+        """Whether to try more than what is proven."""
+        return self.learning and now >= self._probe_at and self.size < self.ceiling
+
+    def most(self, until: float) -> int:
+        """What the budget may come to until then, at best."""
+        return self.ceiling if self.learning and self._probe_at < until else self.size
+
+    def accepted(self, now: float, sent_at: float, count: int, *, probing: bool) -> None:
+        """Learn from requests that Graph took."""
+        self._accepted.add(sent_at, count)
+        proven = min(self._accepted.total(now), self.ceiling)
+        if self.learning and proven > self.size:
+            self.size = proven
+            if probing:
+                self._probe_wait = 0.0
+
+    def refused(self, now: float, others: int, *, probing: bool) -> None:
+        """Learn from a refusal, while others had so many slots in use."""
+        if not self.learning:
+            return
+        if probing:
+            self._probe_wait = min(max(PROBE_WAIT, 2 * self._probe_wait), LONGEST_PROBE_WAIT)
+            self._probe_at = now + self._probe_wait
+        proven = self._accepted.total(now) + others
+        self.size = min(max(LEAST_BUDGET, proven), self.ceiling)
+
+    def learn(self, budget: Budget) -> bool:
+        """Take over what another process has written; whether that was news."""
+        if budget == self.known:
+            return False
+        self.known = budget
+        if self.learning and budget.proven:
+            self.size = min(budget.proven, self.ceiling)
+            self._probe_at, self._probe_wait = budget.probe_at, budget.probe_wait
+        return True
+
+    def lesson(self, closed_until: float) -> Budget | None:
+        """What the ledger should know by now; None if it does."""
+        proven = self.known.proven
+        if self.learning and (proven or self.size != self._first):
+            proven = self.size
+        lesson = Budget(proven, closed_until, self._probe_at, self._probe_wait)
+        return None if lesson == self.known else lesson

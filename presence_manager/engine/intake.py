@@ -1,0 +1,220 @@
+"""How a sweep takes its sessions in: as many at a time as the lanes can see to.
+
+What does not fit waits in the ledger, which is the queue: a sweep of millions needs no memory, and
+a tenant that is throttled does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from math import inf
+
+import structlog
+
+from presence_manager.core import change
+from presence_manager.core.decide import Send
+from presence_manager.core.key import Key, LaneId
+from presence_manager.core.session import Session, Step, step
+from presence_manager.core.verdict import Verb
+from presence_manager.engine.books import LEDGER_PAUSE
+from presence_manager.engine.entry import Rank
+from presence_manager.engine.lanes import Lanes
+from presence_manager.engine.plan import Now, attempt_for
+from presence_manager.engine.shield import to_the_end
+from presence_manager.engine.sweep import Release, Sweep
+from presence_manager.errors import LedgerError
+from presence_manager.ports import Ledger, Scope
+
+log = structlog.get_logger()
+
+WINDOW = 40_000
+"""Sessions at work at a time, in all lanes of a sweep together: what bounds its memory."""
+LEAST = 40
+"""Sessions at work in one lane that a sweep lets be, however many lanes there are: two batches."""
+CHUNK = 1_000
+"""Rows read from the ledger, and committed, at a time."""
+
+Source = AsyncIterator[list[Session]]
+"""Sessions to clear, a chunk at a time."""
+
+
+async def pages(
+    ledger: Ledger, scope: Scope, *, over: bool = False, limit: int = CHUNK
+) -> AsyncIterator[list[Session]]:
+    """All rows of the scope, a chunk at a time; `over`: those of which nothing is left, too."""
+    after: Key | None = None
+    while rows := await ledger.page(scope, after, limit):
+        after = rows[-1].key
+        yield rows if over else [row for row in rows if not row.over]
+
+
+async def by_lane(
+    ledger: Ledger, scope: Scope, read: Callable[[Scope, int], Source] | None = None
+) -> list[Source]:
+    """The rows of the scope, a source for each lane. Raises LedgerError."""
+    scopes = [scope]
+    if scope.tenant is None:
+        lanes = await ledger.lanes(scope.origin, scope.app)
+        scopes = [replace(scope, tenant=lane.tenant) for lane in lanes]
+    limit = min(CHUNK, window_of(len(scopes)))
+    if read is not None:
+        return [read(each, limit) for each in scopes]
+    return [pages(ledger, each, limit=limit) for each in scopes]
+
+
+def window_of(lanes: int) -> int:
+    """How many sessions of each lane may be at work."""
+    return max(LEAST, WINDOW // max(1, lanes))
+
+
+class Intake:
+    """Takes the sessions of one sweep in."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        release: Release,
+        rank: Rank,
+        *,
+        lanes: Lanes,
+        ledger: Ledger,
+        now: Callable[[], Now],
+    ) -> None:
+        self._sweep = sweep
+        self._release = release
+        self._rank = rank
+        self._lanes = lanes
+        self._ledger = ledger
+        self._now = now
+        self._window = WINDOW
+        self._more: dict[LaneId, asyncio.Event] = {}
+        self._read = False
+        self.refills: set[asyncio.Task[None]] = set()
+
+    async def run(self, sources: Sequence[Source]) -> None:
+        """Take in all sources, each of one lane, side by side. Raises LedgerError."""
+        self._window = window_of(len(sources))
+        tasks = [asyncio.ensure_future(self._drain(source)) for source in sources]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+        self._sweep.all_taken = True
+
+    async def run_mixed(self, source: Source) -> None:
+        """Take in a source that mixes lanes, in its own order. Raises LedgerError.
+
+        What a full lane cannot take is left in the ledger, marked with the sweep, and fetched
+        from there when there is room.
+        """
+        seen: set[LaneId] = set()
+        async for rows in source:
+            seen.update(row.key.lane for row in rows)
+            self._window = window_of(len(seen))
+            full = {lane for lane in seen if lane in self._more or self._is_full(lane)}
+            await to_the_end(self._take([row for row in rows if row.key.lane not in full]))
+            await to_the_end(self._leave([row for row in rows if row.key.lane in full]))
+        self._read = self._sweep.all_taken = True
+        for event in self._more.values():
+            event.set()
+
+    async def _drain(self, source: Source) -> None:
+        async for rows in source:
+            if rows:
+                await self._lanes[rows[0].key.lane].room(self._window)
+                await to_the_end(self._take(rows))
+
+    def _is_full(self, lane: LaneId) -> bool:
+        if self._rank is Rank.RELEASE:  # a lone release or clear goes before all others
+            return False
+        return len(self._lanes[lane]) >= self._window
+
+    async def _take(self, rows: list[Session], *, counted: bool = False) -> None:
+        """Commit that these sessions are to be cleared, and hand them to their lanes."""
+        sweep = self._sweep
+        while rows:
+            now = self._now()
+            deadline = sweep.deadline if now.at <= sweep.deadline else inf
+            staked = [self._intent(row, now) for row in rows]
+            lost = await self._ledger.put([planned for planned, _ in staked])
+            for index, (row, (planned, send)) in enumerate(zip(rows, staked, strict=True)):
+                if index in lost:
+                    continue
+                if not counted and sweep.id in planned.row.sweeps:
+                    sweep.taken += 1
+                    sweep.strangers += not row.version
+                self._lanes[row.key.lane].submit(planned.row, self._rank, deadline, send)
+            rows = [row for row in lost.values() if not counted or sweep.id in row.sweeps]
+
+    def _intent(self, row: Session, now: Now) -> tuple[Step, Send | None]:
+        """The next version of the row, and what is to be sent if that is decided with it."""
+        new = self._release(row, now, self._sweep.id)
+        send = None
+        if new.attempt is None:
+            action = now.decide(new)
+            if isinstance(action, Send) and action.verb is Verb.CLEAR:
+                number = self._lanes[row.key.lane].number()
+                attempt = attempt_for(action, now.owner, number, inf)
+                new = change.begin(new, attempt, now.at, now.terms)
+                send = action
+        return step(row, new), send
+
+    async def _leave(self, rows: list[Session]) -> None:
+        """Commit that these sessions are to be cleared, and leave them in the ledger."""
+        sweep = self._sweep
+        while rows:
+            now = self._now()
+            steps = [step(row, self._release(row, now, sweep.id)) for row in rows]
+            lost = await self._ledger.put(steps)
+            for index, row in enumerate(rows):
+                if index not in lost:
+                    sweep.taken += sweep.id not in row.sweeps
+                    sweep.strangers += not row.version
+                    self._fetch(row.key.lane)
+            rows = list(lost.values())
+
+    def _fetch(self, lane: LaneId) -> None:
+        """Let the lane fetch what waits for it."""
+        if lane not in self._more:
+            self._more[lane] = asyncio.Event()
+            task = asyncio.get_running_loop().create_task(self._refill(lane))
+            self.refills.add(task)
+            task.add_done_callback(self.refills.discard)
+        self._more[lane].set()
+
+    async def _refill(self, lane_id: LaneId) -> None:
+        """Fetch from the ledger what was left there, until all was read and nothing is left.
+
+        It goes on after the deadline, in the background.
+        """
+        lane, more = self._lanes[lane_id], self._more[lane_id]
+        scope = Scope(
+            origin=lane_id.origin, app=lane_id.app, tenant=lane_id.tenant, sweep=self._sweep.id
+        )
+        found = True
+        while found or not self._read:
+            if not found:
+                await more.wait()
+            more.clear()
+            found = False
+            try:
+                async for rows in pages(self._ledger, scope, limit=min(CHUNK, self._window)):
+                    left = [row for row in rows if self._is_left(row)]
+                    if left:
+                        found = True
+                        await lane.room(self._window)
+                        await to_the_end(self._take(left, counted=True))
+            except LedgerError as error:
+                log.error("ledger.failed", error=str(error))
+                found = True
+                await asyncio.sleep(LEDGER_PAUSE)
+
+    def _is_left(self, row: Session) -> bool:
+        """Whether nobody here is at work on the row, nor has given it up."""
+        key = row.key
+        return not self._lanes[key.lane].has(key) and key not in self._sweep.unfinal
