@@ -5,6 +5,7 @@ Source: Microsoft Graph, presence-setpresence and "manage presence state".
 
 from __future__ import annotations
 
+from math import ceil
 from typing import NamedTuple
 
 
@@ -46,6 +47,16 @@ def pair_of(availability: str, activity: str | None = None) -> Pair:
     raise ValueError(
         f"{asked[:60]!a} cannot be set by an application; Graph takes " + ", ".join(map(str, PAIRS))
     )
+
+
+def shortest_lease(held: int, renewals: float) -> float:
+    """Return the shortest lease, in seconds, at which so many sessions can be renewed in time.
+
+    `renewals` is how many there may be each second. Each is renewed after 0.4 to 0.5 of its
+    lease (`change.renewal_due`), 0.45 on average.
+    """
+    minutes = ceil(held / (0.45 * renewals) / 60)
+    return min(max(SHORTEST_LEASE, minutes * 60.0), LONGEST_LEASE)
 
 
 def checked_lease(seconds: float) -> float:

@@ -29,7 +29,8 @@ class Wish(NamedTuple):
     """One hold: a caller's wish that the user be shown so, until released.
 
     `owner` is the process that has it; empty when the hold outlives its process and ends by
-    itself at `until`. `pair` is None for a tracked session, which other code set.
+    itself at `until`. `pair` is None for a tracked session, which other code set. `lease` is 0
+    where it is planned anew at each set.
     """
 
     name: str

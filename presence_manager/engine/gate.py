@@ -22,6 +22,8 @@ CLOSED_AT_MOST = 3600.0
 """Seconds for which a door that another process found shut is believed to be."""
 STRIKES = 4
 """Refusals soon after one another that are taken for the limit, whatever Retry-After says."""
+LIES = 2
+"""Refusals in a row, each after the time that Graph asked for, that say it asked for too little."""
 SOON = 8
 """Requests accepted in between that make a refusal a new one."""
 SLOTS_LIFE = 5.0
@@ -74,6 +76,7 @@ class Gate:
         self._proven = False
         self._run = 0
         self._strikes = 0
+        self._lies = 0
 
     def __repr__(self) -> str:
         used = self._out + self._past.left_at(-inf)
@@ -242,12 +245,16 @@ class Gate:
 
     def _judge(self, now: float, wait: float) -> None:
         """Find out whether the refusal says something about the budget."""
-        self._strikes = self._strikes + 1 if self._run < SOON else 0
+        if not self._testing:
+            self._strikes = self._strikes + 1 if self._run < SOON else 0
         self._run = 0
         ours = self._past.first_end(now) - now
-        limit = self._testing or self._probing or self._strikes >= STRIKES or 2 * wait >= ours
-        self._patient = self._testing or not self.budget.learning
-        self._proven = self._probing or (self._proven and self._testing)
+        self._lies = self._lies + 1 if self._testing else 0
+        self._patient = self._lies >= LIES or not self.budget.learning
+        full = 2 * wait >= ours > self.window / 4
+        limit = self._probing or full or self._lies >= LIES or self._strikes >= STRIKES
+        stands = not limit and not self._strikes
+        self._proven = self._probing or stands or (self._proven and self._testing)
         if limit:
             self.budget.refused(now, _count(self._others, now), probing=self._probing)
             self._slots = 0
@@ -258,7 +265,7 @@ class Gate:
     def _may_probe(self, now: float) -> bool:
         """Whether to try more than what is proven."""
         if not self._probing:
-            if not self.budget.may_probe(now):
+            if self._out or self._slots or not self.budget.may_probe(now):
                 return False
             self._probing = True
             self._begin_slowly(now)

@@ -159,7 +159,7 @@ class Intake:
             action = now.decide(new)
             if isinstance(action, Send) and action.verb is Verb.CLEAR:
                 number = self._lanes[row.key.lane].number()
-                attempt = attempt_for(action, now.owner, number, inf)
+                attempt = attempt_for(row.key, action, now, number, inf)
                 new = change.begin(new, attempt, now.at, now.terms)
                 send = action
         return step(row, new), send

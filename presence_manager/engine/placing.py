@@ -73,6 +73,6 @@ class Placing:
             action = now.decide(new)
             if isinstance(action, Send) and action.verb is Verb.SET:
                 number = self._lanes[row.key.lane].number()
-                attempt = attempt_for(action, now.owner, number, now.at + SEND_WITHIN)
+                attempt = attempt_for(row.key, action, now, number, now.at + SEND_WITHIN)
                 new = change.begin(new, attempt, now.at, now.terms)
         return step(row, new)

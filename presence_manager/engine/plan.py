@@ -6,13 +6,16 @@ again on the row as it is now.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
 
 from presence_manager.core import change
 from presence_manager.core.decide import Action, Finish, Rest, Send, decide
+from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
+from presence_manager.core.pair import SHORTEST_LEASE
 from presence_manager.core.session import Attempt, Session, Step, Terms, Wish, step
 from presence_manager.core.verdict import Verb, Verdict
 
@@ -36,12 +39,17 @@ class Plan(NamedTuple):
         return self._replace(outcomes=tuple(o._replace(recorded=False) for o in self.outcomes))
 
 
+def _no_plan(lane: LaneId) -> float:
+    return SHORTEST_LEASE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
     """The moment, and in whose name.
 
     `graph` is the time by Graph's own clock, None before its first answer. `retry` is the
-    number of seconds before what failed or was left unfinished is tried again.
+    number of seconds before what failed or was left unfinished is tried again. `lease` plans
+    the lease of those holds in a lane that leave it open.
     """
 
     at: float
@@ -49,6 +57,7 @@ class Now:
     terms: Terms
     graph: float | None = None
     retry: float = 60.0
+    lease: Callable[[LaneId], float] = _no_plan
 
     def certain(self, row: Session) -> float | None:
         """An instant that has surely passed by the clock that wrote the row (see `decide`)."""
@@ -94,23 +103,23 @@ def begin(row: Session, now: Now, number: int, send_by: float) -> Plan:
     row = plan.row
     if plan.action.verb is Verb.CLEAR:
         row = _in_a_sweep(row, now)
-    attempt = attempt_for(plan.action, now.owner, number, send_by)
+    attempt = attempt_for(row.key, plan.action, now, number, send_by)
     return plan._replace(row=change.begin(row, attempt, now.at, now.terms))
 
 
-def attempt_for(send: Send, owner: str, number: int, send_by: float) -> Attempt:
+def attempt_for(key: Key, send: Send, now: Now, number: int, send_by: float) -> Attempt:
     """The attempt that carries out `send`."""
     wish = send.wish
     if wish is None:
-        return Attempt(verb=Verb.CLEAR, owner=owner, number=number, send_by=send_by)
+        return Attempt(verb=Verb.CLEAR, owner=now.owner, number=number, send_by=send_by)
     return Attempt(
         verb=Verb.SET,
-        owner=owner,
+        owner=now.owner,
         number=number,
         send_by=send_by,
         wish=wish.name,
         pair=wish.pair,
-        lease=wish.lease,
+        lease=wish.lease or now.lease(key.lane),
     )
 
 
@@ -122,7 +131,7 @@ def usable(attempt: Attempt | None, send: Send, now: Now) -> bool:
     if wish is None:
         return attempt.verb is Verb.CLEAR
     asked = (attempt.verb, attempt.wish, attempt.pair, attempt.lease)
-    return asked == (Verb.SET, wish.name, wish.pair, wish.lease)
+    return asked == (Verb.SET, wish.name, wish.pair, wish.lease or attempt.lease)
 
 
 def withdraw(row: Session, now: Now) -> Plan:

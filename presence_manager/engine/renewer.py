@@ -8,13 +8,15 @@ an instant.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush
 from math import inf
 
 import structlog
 
-from presence_manager.core.key import Key
+from presence_manager.core.key import Key, LaneId
+from presence_manager.core.pair import SHORTEST_LEASE
 from presence_manager.core.session import Session
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.lanes import Lanes
@@ -30,7 +32,10 @@ LATER = 5.0
 
 
 class Renewer:
-    """One timer over all sessions at rest. `window` is the budget's, in seconds."""
+    """One timer over all sessions at rest. `window` is the budget's, in seconds.
+
+    `held` counts them, by lane.
+    """
 
     def __init__(
         self,
@@ -50,6 +55,7 @@ class Renewer:
         self._gone = gone
         self._heap: list[tuple[float, Key]] = []
         self._due: dict[Key, float] = {}
+        self.held: Counter[LaneId] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
         self._looking: set[asyncio.Task[None]] = set()
@@ -63,8 +69,10 @@ class Renewer:
         if self._stopped:
             return
         if at == inf:
-            self._due.pop(key, None)
+            self._forget(key)
             return
+        if key not in self._due:
+            self.held[key.lane] += 1
         self._due[key] = at
         heappush(self._heap, (at, key))
         if at < self._timer_at:
@@ -77,6 +85,10 @@ class Renewer:
             self._timer.cancel()
         if self._looking:
             await asyncio.wait(self._looking)
+
+    def _forget(self, key: Key) -> None:
+        if self._due.pop(key, None) is not None:
+            self.held[key.lane] -= 1
 
     def _arm(self) -> None:
         heap = self._heap
@@ -97,7 +109,7 @@ class Renewer:
         while heap and heap[0][0] <= now:
             at, key = heappop(heap)
             if self._due.get(key) == at:
-                del self._due[key]
+                self._forget(key)
                 keys.append(key)
         if keys:
             task = asyncio.get_running_loop().create_task(self._look(keys))
@@ -130,7 +142,8 @@ class Renewer:
             self._lanes[row.key.lane].submit(row, Rank.RELEASE)
             return
         if wish.owner not in ("", self._owner):
-            grace = wish.lease / 4  # its own process renews it; we step in when it does not
+            # its own process renews it; we step in when it does not
+            grace = (wish.lease or SHORTEST_LEASE) / 4
             own = (w.until for w in row.wishes if w.owner == self._owner)
             at = max(min(row.due + grace, *own, inf), now)
             if at > now:

@@ -99,7 +99,7 @@ class Request:
         lane = self._lane
         now = lane.moment()
         if lane.stopping:
-            await lane.books.apply([(entry, lane.surrender(entry, now)) for entry in begun])
+            await lane.books.apply([(entry, lane.desk.surrender(entry, now)) for entry in begun])
             return []
         ready: list[Entry] = []
         late: list[tuple[Entry, Plan]] = []
@@ -109,7 +109,7 @@ class Request:
             if now.at > attempt.send_by:
                 late.append((entry, Plan(entry.row, Send(attempt.verb))))
             elif attempt.verb is Verb.CLEAR and entry.deadline < now.at:
-                over.append((entry, lane.surrender(entry, now)))
+                over.append((entry, lane.desk.surrender(entry, now)))
             else:
                 ready.append(entry)
         lane.books.deliver(late)
@@ -215,8 +215,8 @@ class Request:
         if clearing and entry.spent:
             return given_up(plan, now, Kind.UNFINISHED, "attempts", verdict)
         lane = self._lane
-        if lane.stopping or lane.too_late(entry, now.at):
-            again_at = lane.again_at(entry, now.at)
+        if lane.stopping or lane.desk.too_late(entry, now.at):
+            again_at = lane.desk.again_at(entry, now.at)
             return given_up(plan, now, Kind.UNFINISHED, "deadline", verdict, again_at)
         return plan
 

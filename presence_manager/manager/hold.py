@@ -129,7 +129,7 @@ class HoldRequest:
     availability: str
     activity: str | None = None
     tenant: str | None = None
-    lease: float | None = None
+    lease: float | Literal["auto"] | None = None
     key: str | None = None
     until: datetime | float | None = None
     ttl: float | None = None

@@ -158,7 +158,8 @@ class Holds:
         now = self._clock.now()
         try:
             pair = pair_of(request.availability, request.activity)
-            lease = checked_lease(defaults.lease if request.lease is None else request.lease)
+            wanted = defaults.lease if request.lease is None else request.lease
+            lease = 0.0 if wanted == "auto" else checked_lease(wanted)
             until = now + defaults.max_age
             if request.until is not None:
                 until = min(until, instant(request.until))

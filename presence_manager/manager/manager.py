@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -236,7 +236,7 @@ class PresenceManager:
         activity: str | None = None,
         *,
         tenant: str | None = None,
-        lease: float | None = None,
+        lease: float | Literal["auto"] | None = None,
         key: str | None = None,
         until: datetime | float | None = None,
         ttl: float | None = None,
@@ -246,11 +246,12 @@ class PresenceManager:
     ) -> Hold:
         """Show the user so until the hold is released; return when Graph said 200.
 
-        `lease` is in seconds, how long Graph keeps the session should this process die. `key`
-        names the hold: to hold again under the same key changes it. `until` (an aware datetime,
-        or seconds since the epoch) or `ttl` (seconds) end it. With `wait=False` it returns at
-        once; `await hold.shown()` then waits. A `detached` hold outlives this process: Graph keeps
-        it until `until` or `ttl`, at most four hours, and nobody renews it.
+        `lease` is in seconds, how long Graph keeps the session should this process die; "auto" is
+        the shortest whose renewals fit into half of the budget, planned anew at each. `key` names
+        the hold: to hold again under the same key changes it. `until` (an aware datetime, or
+        seconds since the epoch) or `ttl` (seconds) end it. With `wait=False` it returns at once;
+        `await hold.shown()` then waits. A `detached` hold outlives this process: Graph keeps it
+        until `until` or `ttl`, at most four hours, and nobody renews it.
 
         Raises InvalidHold before anything; LedgerError when the hold could not be made durable,
         then Graph was not asked; HoldRefused; HoldTimeout after `timeout` seconds; Closed. On

@@ -9,6 +9,7 @@ import structlog
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome, Progress, Report
+from presence_manager.core.pair import shortest_lease
 from presence_manager.core.session import Session, Terms
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.budget import GateTerms
@@ -102,7 +103,14 @@ class Works:
             terms=self.terms,
             graph=self._graph.date(),
             retry=self._settings.recovery.retry,
+            lease=self._lease,
         )
+
+    def _lease(self, lane_id: LaneId) -> float:
+        """The shortest lease whose renewals fit into half of the lane's budget."""
+        lane = self.lanes[lane_id]
+        held = self.renewer.held[lane_id] + len(lane)
+        return shortest_lease(held, lane.gate.budget.size / lane.gate.window / 2)
 
     def rested(self, row: Session, at: float) -> None:
         """A session came to rest."""

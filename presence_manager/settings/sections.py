@@ -143,10 +143,8 @@ class LedgerSettings(Section):
 class HoldSettings(Section):
     """Defaults of a hold."""
 
-    lease: float = Field(
+    lease: Literal["auto"] | Annotated[float, Field(ge=300, le=14400)] = Field(
         default=600.0,
-        ge=300,
-        le=14400,
         description="seconds Graph keeps a session that is not renewed",
     )
     timeout: float = Field(

@@ -1,0 +1,155 @@
+"""Where the sessions of a lane are looked at, and wait.
+
+Nothing here awaits: each look says what is to be done, and the lane does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import inf
+
+from presence_manager.core.decide import Send, Wait
+from presence_manager.core.key import Key
+from presence_manager.core.session import Session
+from presence_manager.core.verdict import Verb
+from presence_manager.engine.commit import Planner, Work
+from presence_manager.engine.entry import Entry, Rank
+from presence_manager.engine.gate import Gate
+from presence_manager.engine.later import Later
+from presence_manager.engine.plan import Now, Plan, give_up, take_over, withdraw
+from presence_manager.engine.queue import LaneQueue
+
+
+class Desk:
+    """The entries of a lane: in the inbox, in the queue, waiting for time to pass, or busy."""
+
+    def __init__(self, gate: Gate, wake: Callable[[], None]) -> None:
+        self.entries: dict[Key, Entry] = {}
+        self.queue = LaneQueue()
+        self.later = Later(wake)
+        self.refusal: Callable[[Entry, Session], Plan] | None = None
+        self._gate = gate
+        self._inbox: list[Entry] = []
+
+    def put(self, row: Session, rank: Rank, deadline: float, send: Send | None, now: float) -> None:
+        """Have the session looked at: see `Lane.submit`."""
+        entry = self.entries.get(row.key)
+        if entry is None:
+            entry = self.entries[row.key] = Entry(row, rank)
+        else:
+            if row.version > entry.row.version:
+                entry.see(row)
+            self.queue.promote(entry, rank)
+            if deadline < inf:  # a request in flight gets a third of what is left
+                entry.shorten((deadline - now) / 3)
+        if send is not None and entry.row is row:
+            entry.action = row, send
+        entry.deadline = min(entry.deadline, deadline)
+        if not entry.busy:
+            self.look_again(entry)
+
+    def look_again(self, entry: Entry) -> None:
+        """Have the entry looked at in the next look."""
+        self.queue.remove(entry)
+        self._inbox.append(entry)
+
+    def look_at_all(self) -> None:
+        """The same for all that is queued: the door has been shut, or the sign-in refused."""
+        self._inbox += self.queue.drain()
+
+    def take(self, entry: Entry) -> None:
+        """Keep the entry from everybody else; it is `busy` from now on."""
+        self.queue.remove(entry)
+        entry.busy = True
+
+    def look(self, now: Now) -> tuple[list[Work], list[Entry]]:
+        """Sort the inbox: what wants a request queues for it.
+
+        Return what is to be committed, and what is to be read again from the ledger first.
+        """
+        for entry in self.later.due(now.at):
+            if self.entries.get(entry.key) is entry and not entry.busy:
+                self.look_again(entry)
+        books: list[Work] = []
+        stale: list[Entry] = []
+        inbox, self._inbox = self._inbox, []
+        for entry in inbox:
+            if entry.busy or entry.queued or self.entries.get(entry.key) is not entry:
+                continue
+            if entry.stale and entry.deadline >= now.at:
+                entry.busy = True
+                stale.append(entry)
+                continue
+            planner = self._planner(entry, now)
+            if planner is not None:
+                entry.busy = True
+                books.append((entry, planner))
+            elif entry.not_before > now.at:
+                self.later.put(entry, entry.not_before)
+            else:
+                self.queue.push(entry)
+        return books, stale
+
+    def _planner(self, entry: Entry, now: Now) -> Planner | None:
+        """What to commit about an entry that is not to be sent; None for one that is."""
+        action = entry.decide(now)
+        if isinstance(action, Wait):
+            if entry.deadline < now.at:
+                return self.surrender(entry, now)
+            return partial(take_over, now=now)
+        if not isinstance(action, Send):
+            return partial(withdraw, now=now)
+        if self.refusal is not None:
+            return partial(self.refusal, entry)
+        if action.verb is Verb.CLEAR and self.too_late(entry, now.at):
+            return self.surrender(entry, now)
+        return None
+
+    def chunk(self, now: float, size: int) -> list[Entry]:
+        """Take up to `size` sessions from the queue, or one that must go alone."""
+        chunk: list[Entry] = []
+        if size <= 0:
+            return chunk
+        renewals = self._gate.renewals(now)
+        while len(chunk) < size and (entry := self.queue.pop(renewals=renewals > 0)):
+            if entry.singly and chunk:
+                self.queue.push(entry, first=True)
+                break
+            entry.busy = True
+            renewals -= entry.rank is Rank.RENEWAL
+            chunk.append(entry)
+            if entry.singly:
+                break
+        return chunk
+
+    def hopeless(self, now: Now) -> list[Work]:
+        """Take out what cannot leave before its deadline, whatever comes: the budget forbids it."""
+        queue = self.queue
+        if not queue.bound or queue.bound <= self._gate.free(now.at):
+            return []
+        room = self._gate.capacity(now.at, queue.deadline)
+        if queue.bound <= room:
+            return []
+        work: list[Work] = []
+        for entry in queue.excess(int(room)):
+            entry.busy = True
+            again_at = max(entry.deadline, self.again_at(entry, now.at))
+            planner = partial(
+                give_up, now=now, reason="budget", verdict=entry.verdict, again_at=again_at
+            )
+            work.append((entry, planner))
+        return work
+
+    def surrender(self, entry: Entry, now: Now) -> Planner:
+        """Leave a clear for after its deadline; go on with it as soon as Graph allows."""
+        again_at = self.again_at(entry, now.at)
+        return partial(give_up, now=now, verdict=entry.verdict, again_at=again_at)
+
+    def too_late(self, entry: Entry, now: float) -> bool:
+        """Whether nothing can leave for this session before its deadline."""
+        return entry.deadline < max(now, entry.not_before, self._gate.closed_until)
+
+    def again_at(self, entry: Entry, now: float) -> float:
+        """When to go on with what a deadline cut off."""
+        return max(now + 1.0, entry.not_before, self._gate.closed_until)
