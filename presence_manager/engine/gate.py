@@ -142,7 +142,7 @@ class Gate:
         elif room > 0:
             self._probing = False
             chunk = max(SPARE, limit // 8)
-            want = min(max(waiting, SPARE), chunk) - self._slots
+            want = min(min(max(waiting, SPARE), chunk) - self._slots, room)
             if 2 * self._slots > min(waiting, chunk):
                 want = 0
         elif self._may_probe(now):
