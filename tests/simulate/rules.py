@@ -179,6 +179,9 @@ class Judge:
                 life = self.lives.get(row.wishes[-1].owner) if row.wishes else None
                 wish = row.newest(life.clock.now() if life is not None else START + now)
             name = key.user[-2:]
+            holder = self.lives.get(wish.owner) if wish is not None else None
+            if holder is not None and (holder.dead or holder.closing):
+                continue  # nobody may be there to recover it
             if wish is None or wish.pair is None:
                 if live is not None and wish is None:
                     self.blame(4, f"user {name} is shown in peace, and nobody holds it")

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
 
 from presence_manager.core.key import Key
 from presence_manager.core.pair import Pair
@@ -134,6 +133,7 @@ class World:
         if flight.attempt.verb is Verb.CLEAR:
             if judgement is Judgement.DONE:
                 truth.clear_told_sent_at = flight.sent_at
+                truth.set_since = self.live(key) is not None or self.set_out(key)
             elif judgement is Judgement.LOST:
                 truth.doubts.append(self.now + self.settle)
         elif judgement is Judgement.DONE:
@@ -152,9 +152,9 @@ class World:
             f.key == key and f.attempt.verb is Verb.SET and f.coming for f in self.flights
         )
 
-    def set_by_others(self, key: Key, lease: float, **how: Any) -> None:
-        """Other code of the application sets a session."""
+    def set_by_others(self, key: Key, lease: float, *, tracked: bool) -> None:
+        """Other code of the application sets a session, and tells us of it, or not."""
         self.sessions[key] = Live(None, self.now + lease, ours=False)
         self.truth(key).removed = False
-        self.truth(key).set_since = True
+        self.truth(key).set_since |= tracked
         self.say("set by others", key.user[-2:])
