@@ -106,11 +106,11 @@ class Callers:
         if act.what == "users":
             return await manager.sweep(users=self.run.users, deadline=timeout)
         if act.what == "track":
-            self.run.world.set_by_others(self.run.key(life, act.user), 600.0, tracked=True)
+            self.run.world.set_by_others(self.run.key(life, act.user), 600.0)
             until = life.clock.now() + 600.0
             return await manager.track(user, key=key, expires_at=until)
         if act.what == "other":
-            return self.run.world.set_by_others(self.run.key(life, act.user), 300.0, tracked=False)
+            return self.run.world.set_by_others(self.run.key(life, act.user), 300.0)
         raise AssertionError(act.what)
 
     def _in_time(self, call: Call) -> None:

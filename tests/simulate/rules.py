@@ -145,9 +145,7 @@ class Judge:
             row = self.rows.get(key)
             if row is None:
                 self.blame(1, f"a request for user {key.user[-2:]} left without a row")
-            elif attempt.verb is Verb.SET and (
-                row.known is Known.ABSENT and row.attempt is None
-            ):
+            elif attempt.verb is Verb.SET and (row.known is Known.ABSENT and row.attempt is None):
                 self.blame(1, f"a set for user {key.user[-2:]} left, and the row denies it")
 
     def left(self, life: Any, lane: LaneId, count: int) -> None:

@@ -131,9 +131,10 @@ class World:
                 flight.handle.cancel()
                 flight.handle = asyncio.get_running_loop().call_at(latest, self.apply, flight)
         if flight.attempt.verb is Verb.CLEAR:
+            if judgement in (Judgement.DONE, Judgement.GONE):  # what was set before is known gone
+                truth.set_since = self.live(key) is not None or self.set_out(key)
             if judgement is Judgement.DONE:
                 truth.clear_told_sent_at = flight.sent_at
-                truth.set_since = self.live(key) is not None or self.set_out(key)
             elif judgement is Judgement.LOST:
                 truth.doubts.append(self.now + self.settle)
         elif judgement is Judgement.DONE:
@@ -148,13 +149,10 @@ class World:
 
     def set_out(self, key: Key) -> bool:
         """Whether a set may still be applied."""
-        return any(
-            f.key == key and f.attempt.verb is Verb.SET and f.coming for f in self.flights
-        )
+        return any(f.key == key and f.attempt.verb is Verb.SET and f.coming for f in self.flights)
 
-    def set_by_others(self, key: Key, lease: float, *, tracked: bool) -> None:
-        """Other code of the application sets a session, and tells us of it, or not."""
+    def set_by_others(self, key: Key, lease: float) -> None:
+        """Other code of the application sets a session."""
         self.sessions[key] = Live(None, self.now + lease, ours=False)
         self.truth(key).removed = False
-        self.truth(key).set_since |= tracked
         self.say("set by others", key.user[-2:])
