@@ -162,7 +162,11 @@ class Callers:
             held = not isinstance(last.result[user], HoldFailed)
         if held:
             hold = last.result if act.what == "hold" else last.result[user]
-            if hold.state == "shown" and hold.until > last.life.clock.now() and wish is None:
+            if (
+                (hold.state == "shown" or hold.ended == "cleared")
+                and hold.until > last.life.clock.now()
+                and wish is None
+            ):
                 self.run.judge.blame(4, f"the hold {name} of user {user} is gone")
             if wish is not None and wish.pair is not None and wish.pair != PAIRS[act.pair]:
                 self.run.judge.blame(4, f"the hold {name} of user {user} wants {wish.pair}")

@@ -205,11 +205,11 @@ def _acts(rng: Random, start: float, span: float, managers: int, users: int) -> 
 def _faults(rng: Random, start: float, span: float, users: int) -> list[Fault]:
     faults = []
     for _ in range(rng.choice([0, 1, 3, 8])):
-        faults.append(
+        faults.append(  # noqa: PERF401 - one draw after the other
             Fault(
                 at=start + rng.random() * span,
                 span=rng.choice([0.5, 5.0, 30.0, 90.0]),
-                kind=rng.choice(WHOLE + ITEM + ("429", "late", "applied_lost")),
+                kind=rng.choice((*WHOLE, *ITEM, "429", "late", "applied_lost")),
                 most=rng.choice([1, 1, 2, 5, 30]),
                 verb=rng.choice(["", "", "set", "clear"]),
                 user=rng.choice([None, None, rng.randrange(users)]),
@@ -223,7 +223,7 @@ def _faults(rng: Random, start: float, span: float, users: int) -> list[Fault]:
 def _disks(rng: Random, start: float, span: float, managers: int) -> list[Disk]:
     disks = []
     for _ in range(rng.choice([0, 0, 1, 3])):
-        disks.append(
+        disks.append(  # noqa: PERF401 - one draw after the other
             Disk(
                 at=start + rng.random() * span,
                 span=rng.choice([0.05, 1.0, 10.0]),
