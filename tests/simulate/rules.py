@@ -124,7 +124,13 @@ class Judge:
             self.blame(2, "cleared, without a delivered 200 since the last set")
         if kind is Kind.ALREADY_GONE and (truth.removed or truth.doubts):
             self.blame(2, "already_gone, though a clear of ours may explain the 404")
-        if kind is Kind.GONE_AFTER_RETRY and not (truth.doubts or truth.clear_told_sent_at > 0):
+        # An attempt that a killed process had committed counts as one that may have left.
+        crashed = any(life.dead for life in self.lives.values())
+        if (
+            kind is Kind.GONE_AFTER_RETRY
+            and not crashed
+            and not (truth.doubts or truth.clear_told_sent_at > 0)
+        ):
             self.blame(2, "gone_after_retry, though no clear of ours was ever in doubt")
         if kind is Kind.NEVER_SET and truth.set_since:
             self.blame(2, "never_set, though it was set")
