@@ -29,6 +29,7 @@ class Life:
         self.app = APPS[plan.slots[slot].app]
         self.origin = ORIGIN
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.slow_end = False
         self.dead = self.closing = self.closed = self.opened = False
         self.shut: dict[LaneId, float] = {}
         self.sent: dict[LaneId, list[float]] = {}

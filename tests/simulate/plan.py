@@ -175,8 +175,7 @@ def _acts(rng: Random, start: float, span: float, managers: int, users: int) -> 
         slot = rng.randrange(managers)
         at = round(start + rng.random() * span, rng.choice([0, 1, 4]))
         what = rng.choices(
-            ["hold", "release", "clear", "sweep", "everyone", "users", "track", "many", "other"]
-            + ["kill", "close"],
+            "hold release clear sweep everyone users track many other kill close".split(),
             [40, 22, 8, 3, 2, 3, 3, 4, 2, 4, 3],
         )[0]
         cancel = rng.random()

@@ -72,7 +72,7 @@ class Judge:
             if key.lane.app != life.app or key.lane.origin != life.origin:
                 self.blame(11, f"{life.owner[-4:]} wrote a row of {key.lane}")
             before = self.rows.get(key)
-            if life.closed:
+            if life.closed and not life.slow_end:  # a slow disk ends what it was given
                 self.blame(7, f"{life.owner[-4:]} wrote after it was closed")
             self._new_clear(life, before, row, step.delete)
             self._ages(life, before, row)
@@ -186,6 +186,9 @@ class Judge:
             holder = self.lives.get(wish.owner) if wish is not None else None
             if holder is not None and (holder.dead or holder.closing):
                 continue  # nobody may be there to recover it
+            keeper = self.lives.get(row.owner) if row is not None else None
+            if keeper is not None and keeper.closing:
+                continue  # left unfinished at a close: the next start goes on with it
             if wish is None or wish.pair is None:
                 if live is not None and wish is None:
                     self.blame(4, f"user {name} is shown in peace, and nobody holds it")

@@ -198,6 +198,7 @@ class Run:
         if life.dead:
             return
         ended = self.world.now
+        life.slow_end = self.disk_troubled(started, ended)
         life.closed = True
         self.say("closed", life.owner[-4:])
         if closing.cancelled() or (error := closing.exception()) is None:
