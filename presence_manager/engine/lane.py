@@ -136,10 +136,14 @@ class Lane:
             entry.deadline = min(entry.deadline, now)
         await self._give_up(entries, 0.5)
 
-    async def stop(self) -> None:
-        """Send nothing more; end what is in flight, and write down that it was cut off."""
+    def halt(self) -> None:
+        """Let no further request leave."""
         self.stopping = self.books.stopping = True
         self.desk.later.stop()
+
+    async def stop(self) -> None:
+        """Send nothing more; end what is in flight, and write down that it was cut off."""
+        self.halt()
         for _ in range(2):  # the second time for what the first has set free
             await self._give_up(list(self.desk.entries.values()), 0.0)
             while self._tasks:

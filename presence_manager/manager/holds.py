@@ -146,6 +146,11 @@ class Holds:
             )
             self._end(hold, "refused", _refusal(hold, verdict))
 
+    async def settled(self) -> None:
+        """Wait until what is being committed has been."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     def close(self) -> None:
         """Every hold has ended: the manager is closed."""
         for hold in [hold for handles in self._handles.values() for hold in handles]:
