@@ -91,7 +91,8 @@ class LaneQueue:
             for place in self._ranks[rank]
             if place[2].bound and place[2].rank is rank
         )
-        entries = [entry for _, _, entry in waiting[room:]]
+        # one that was removed and queued again has an old place as well
+        entries = list(dict.fromkeys(entry for _, _, entry in waiting))[room:]
         for entry in entries:
             self.remove(entry)
         return entries
