@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format clean
+.PHONY: help demo test simulate check format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,9 @@ demo: $(VENV)/.for-use ## see it work: 300 users, two tenants, a crash, a clean 
 
 test: $(VENV)/.for-work ## run the tests
 	@$(BIN)/python -W error -X dev -m pytest $(ARGS)
+
+simulate: $(VENV)/.for-work ## look for seeds that break a rule; SECONDS=600, or ARGS='--seed N'
+	@$(BIN)/python -m tests.simulate $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 check: $(VENV)/.for-work ## lint, formatting, types
 	@$(BIN)/ruff check .

@@ -51,7 +51,7 @@ TENANTS_OF_EMULATOR = {"emulator", "hosts", "testing"}
 NO_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "misc"}
 TOP = {
     ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
-    "config", "examples", HOUSE, "pyproject.toml", "tests",
+    "benchmarks", "config", "examples", HOUSE, "pyproject.toml", "tests",
 }  # fmt: skip
 # Spelled so that this file does not name them.
 NEVER_NAMED = [

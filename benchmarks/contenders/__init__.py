@@ -1,0 +1,1 @@
+"""The contenders. Each clears the same users, in a process of its own."""

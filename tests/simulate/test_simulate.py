@@ -1,0 +1,120 @@
+"""Fresh seeds, fixed seeds, and proof that the simulator sees what is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from presence_manager.core import change
+
+from .plan import Plan, draw
+from .run import Result, run
+from .shrink import shrink
+
+COUNT = 12
+"""Seeds that the suite runs; `make simulate SECONDS=...` goes on with others."""
+
+
+SKEWED = {
+    143: "lapsed by Graph's clock, though another clock, a day behind, wrote the row",
+    153: "the same; and sets_settle of one clock is compared with another's time",
+    80: "a hold is dropped as expired by a process whose clock is a day ahead",
+}
+"""Faults not yet mended, all of clocks that disagree; the other seeds leave such clocks out."""
+
+
+def agreed(seed: int) -> Plan:
+    """The plan of that seed, with clocks that agree."""
+    plan = draw(seed)
+    slots = tuple(replace(slot, offsets=(0.0,)) for slot in plan.slots)
+    return replace(plan, slots=slots, last_offset=0.0)
+
+
+def report(result: Result) -> str:
+    small = shrink(result, seconds=20.0)
+    return f"seed {result.plan.seed}: {small.broken}\n{small.plan.lines()}"
+
+
+def test_seeds_whose_clocks_agree() -> None:
+    """Fixed ones: of fresh seeds one in two hundred still tells of something (see --seconds)."""
+    for seed in range(20_000, 20_000 + COUNT):
+        result = run(agreed(seed))
+        assert result.broken is None, report(result)
+
+
+@pytest.mark.parametrize("seed", [4, 11, 35, 101, 112, 129, 139])
+def test_seeds_that_once_told_of_something(seed: int) -> None:
+    result = run(draw(seed))
+    assert result.broken is None, report(result)
+
+
+@pytest.mark.parametrize("seed", SKEWED)
+@pytest.mark.xfail(strict=True, reason="clocks that disagree")
+def test_seeds_whose_clocks_disagree(seed: int) -> None:
+    result = run(draw(seed), keep=1)
+    assert result.broken is None, result.broken
+
+
+def test_a_seed_replays_exactly() -> None:
+    assert run(draw(7)).digest == run(draw(7)).digest
+
+
+def find(rules: set[int], seeds: int = 60) -> Result:
+    """The first seed that breaks one of these rules."""
+    for seed in range(seeds):
+        result = run(agreed(seed))
+        if result.broken is not None:
+            assert result.broken.rule in rules, report(result)
+            return result
+    raise AssertionError(f"none of {seeds} seeds has seen it")
+
+
+def test_it_sees_a_gone_that_was_invented(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = change._after_clear
+
+    def certain(row: Any, *how: Any) -> Any:
+        return real(row._replace(doubt=False), *how)
+
+    monkeypatch.setattr(change, "_after_clear", certain)
+    find({2})
+
+
+def test_it_sees_a_row_that_ends_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = change._after_clear
+
+    def rash(row: Any, *how: Any) -> Any:
+        return real(row._replace(sets_settle=0.0), *how)
+
+    monkeypatch.setattr(change, "_after_clear", rash)
+    find({1, 2})
+
+
+def test_it_sees_a_release_that_ends_the_holds_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def release_one(wish: Any) -> Callable[..., Any]:
+        def release(row: Any, now: Any, sweep_id: str) -> Any:
+            return change.release(row, now.at, now.owner, sweep_id=sweep_id)
+
+        return release
+
+    monkeypatch.setattr("presence_manager.manager.works.release_one", release_one)
+    find({4, 5})
+
+
+def test_it_sees_a_gate_that_lets_too_much_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    from presence_manager.engine.gate import Gate
+
+    monkeypatch.setattr(Gate, "free", lambda gate, now: 20)
+    find({6})
+
+
+def test_it_sees_what_is_sent_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    from presence_manager.engine.lanes import Lanes
+
+    async def stop(lanes: Any) -> None:
+        """Forget to."""
+
+    monkeypatch.setattr(Lanes, "stop", stop)
+    find({7})
