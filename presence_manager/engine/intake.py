@@ -116,9 +116,14 @@ class Intake:
         async for rows in source:
             seen.update(row.key.lane for row in rows)
             self._window = window_of(len(seen))
-            full = {lane for lane in seen if lane in self._more or self._is_full(lane)}
-            await to_the_end(self._take([row for row in rows if row.key.lane not in full]))
-            await to_the_end(self._leave([row for row in rows if row.key.lane in full]))
+            room = {lane: self._room(lane) for lane in seen}
+            fits: list[Session] = []
+            left: list[Session] = []
+            for row in rows:
+                room[row.key.lane] -= 1
+                (fits if room[row.key.lane] >= 0 else left).append(row)
+            await to_the_end(self._take(fits))
+            await to_the_end(self._leave(left))
         self._read = self._sweep.all_taken = True
         for event in self._more.values():
             event.set()
@@ -129,10 +134,11 @@ class Intake:
                 await self._lanes[rows[0].key.lane].room(self._window)
                 await to_the_end(self._take(rows))
 
-    def _is_full(self, lane: LaneId) -> bool:
+    def _room(self, lane: LaneId) -> float:
+        """How many more sessions may be at work in the lane; none past those that wait for it."""
         if self._rank is Rank.RELEASE:  # a lone release or clear goes before all others
-            return False
-        return len(self._lanes[lane]) >= self._window
+            return inf
+        return 0 if lane in self._more else self._window - len(self._lanes[lane])
 
     async def _take(self, rows: list[Session], *, counted: bool = False) -> None:
         """Commit that these sessions are to be cleared, and hand them to their lanes."""

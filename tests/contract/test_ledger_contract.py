@@ -242,6 +242,24 @@ async def test_8_a_scope_narrows_to_an_owner_or_to_orphans(ledger: Ledger) -> No
         await ledger.page(Scope(origin=ORIGIN, app=APP, owner="me", orphans_of=alive), None, 9)
 
 
+async def test_8_a_scope_narrows_to_a_sweep(ledger: Ledger) -> None:
+    rows = [row("a", sweeps=("s1",)), row("b", sweeps=("s2", "s1")), row("c", sweeps=("s2",))]
+    await ledger.put([Step(0, session) for session in rows])
+    assert await users(ledger, Scope(origin=ORIGIN, app=APP, sweep="s1")) == "a b"
+    assert await users(ledger, Scope(origin=ORIGIN, app=APP, sweep="s3")) == ""
+
+
+async def test_12_lanes_are_those_of_the_application_by_tenant(ledger: Ledger) -> None:
+    others = [
+        LaneId(ORIGIN, APP, "tenant-0"),
+        LaneId(ORIGIN, "app-x", "t"),
+        LaneId("else", APP, "t"),
+    ]
+    await ledger.put([Step(0, row("x", lane=lane)) for lane in (LANE, *others)])
+    assert await ledger.lanes(ORIGIN, APP) == [others[0], LANE]
+    assert await ledger.lanes("nowhere", APP) == []
+
+
 async def test_9_a_row_comes_back_as_it_was_put(ledger: Ledger) -> None:
     await ledger.put([Step(0, FULL, wishes=True), Step(0, row("plain"))])
     assert await ledger.get([FULL.key]) == [FULL]

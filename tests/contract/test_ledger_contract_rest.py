@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,7 +11,7 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Session, Step
 from presence_manager.errors import LedgerError
-from presence_manager.ports import Budget, Ledger, Query, Scope
+from presence_manager.ports import Budget, Draw, Ledger, Query, Scope, Share
 
 ORIGIN, APP = "https://graph.microsoft.com", "app-1"
 LANE = LaneId(ORIGIN, APP, "tenant-1")
@@ -82,6 +83,52 @@ async def test_budgets_1_and_2_what_was_last_saved(ledger: Ledger) -> None:
     await ledger.close()
     await ledger.open()
     assert await ledger.budget(LANE) == Budget(10_000, 99.25)
+
+
+async def test_budgets_1_and_2_all_of_it_comes_back(ledger: Ledger) -> None:
+    whole = Budget(700, 1.5, 2.5, 600.0)
+    await ledger.save_budget(LANE, whole)
+    assert await ledger.budget(LANE) == whole
+    assert (await ledger.draw(LANE, "me", Draw(0.0))).budget == whole
+
+
+async def test_budgets_3_a_draw_replaces_the_uses_of_its_owner(ledger: Ledger) -> None:
+    share = await ledger.draw(LANE, "me", Draw(100.0, (), want=60, limit=100, until=140.0))
+    assert share == Share(60, (), Budget())
+    share = await ledger.draw(LANE, "you", Draw(100.0, (), want=60, limit=100, until=141.0))
+    assert share == Share(40, ((140.0, 60),), Budget())
+    await ledger.draw(LANE, "me", Draw(101.0, ((131.0, 5), (132.5, 6))))
+    share = await ledger.draw(LANE, "you", Draw(101.0, ((141.0, 40),)))
+    assert share.others == ((131.0, 5), (132.5, 6))
+    await ledger.draw(LANE, "me", Draw(101.0))
+    assert (await ledger.draw(LANE, "you", Draw(101.0))).others == ()
+
+
+@pytest.mark.parametrize(("now", "granted"), [(129.9, 2), (130.0, 10)])
+async def test_budgets_4_all_owners_stay_within_the_limit(
+    ledger: Ledger, now: float, granted: int
+) -> None:
+    await ledger.draw(LANE, "dead", Draw(100.0, ((130.0, 3),)))
+    draw = Draw(now, ((130.0, 5),), want=99, limit=10, until=170.0)
+    assert (await ledger.draw(LANE, "me", draw)).granted == granted
+    assert (await ledger.draw(LANE, "you", draw._replace(uses=()))).granted == 0
+
+
+async def test_budgets_4_a_lane_that_is_over_its_limit_grants_nothing(ledger: Ledger) -> None:
+    draw = Draw(1.0, ((9.0, 50),), want=5, limit=10, until=40.0)
+    assert (await ledger.draw(LANE, "me", draw)).granted == 0
+
+
+async def test_budgets_5_lanes_do_not_see_each_other(ledger: Ledger) -> None:
+    await ledger.draw(LANE, "me", Draw(1.0, (), want=5, limit=10, until=40.0))
+    share = await ledger.draw(LANE._replace(tenant="tenant-2"), "you", Draw(1.0))
+    assert share.others == ()
+
+
+async def test_budgets_6_draws_at_the_same_time_are_granted_one_by_one(ledger: Ledger) -> None:
+    draw = Draw(1.0, (), want=7, limit=10, until=40.0)
+    shares = await asyncio.gather(*(ledger.draw(LANE, name, draw) for name in "abc"))
+    assert sorted(share.granted for share in shares) == [0, 3, 7]
 
 
 async def test_outcomes_1_in_the_order_of_writing_after_a_position(ledger: Ledger) -> None:
@@ -176,6 +223,8 @@ USES: list[Callable[[Ledger], Awaitable[object]]] = [
     lambda ledger: ledger.alive(),
     lambda ledger: ledger.budget(LANE),
     lambda ledger: ledger.save_budget(LANE, Budget()),
+    lambda ledger: ledger.draw(LANE, "one", Draw(0.0)),
+    lambda ledger: ledger.lanes(ORIGIN, APP),
     lambda ledger: ledger.outcomes(ALL, 0, 1),
     lambda ledger: ledger.forget(0.0),
 ]
