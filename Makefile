@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test simulate check format clean
+.PHONY: help demo test simulate bench check format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,6 +27,9 @@ test: $(VENV)/.for-work ## run the tests
 simulate: $(VENV)/.for-work ## look for seeds that break a rule; SECONDS=600, or ARGS='--seed N'
 	@$(BIN)/python -m tests.simulate $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
+bench: $(VENV)/.for-bench ## measure it beside its peers, twenty minutes; ARGS=--quick, ARGS=--help
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 check: $(VENV)/.for-work ## lint, formatting, types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -40,7 +43,7 @@ clean: ## remove .venv and all that was made
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One environment, two stamps: who only runs the demo installs no tools for developers.
+# One environment, a stamp for each use: who only runs the demo installs no tools for developers.
 $(VENV)/.for-use: pyproject.toml $(BIN)/python
 	@echo "installing presence-manager into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --editable '.[cli]'
@@ -50,6 +53,11 @@ $(VENV)/.for-work: pyproject.toml $(BIN)/python
 	@echo "installing presence-manager and the tools for its tests into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.for-use
+
+$(VENV)/.for-bench: pyproject.toml $(BIN)/python
+	@echo "installing presence-manager and its peers into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
 
 $(BIN)/python:
 	@for python in $(CANDIDATES); do \

@@ -62,9 +62,9 @@ def test_a_seed_replays_exactly() -> None:
     assert run(draw(7)).digest == run(draw(7)).digest
 
 
-def find(rules: set[int], seeds: int = 60) -> Result:
-    """The first seed that breaks one of these rules."""
-    for seed in range(seeds):
+def find(rules: set[int], seeds: int = 60, first: int = 0) -> Result:
+    """The first seed that breaks one of these rules; `first` spares those known not to."""
+    for seed in range(first, first + seeds):
         result = run(agreed(seed))
         if result.broken is not None:
             assert result.broken.rule in rules, report(result)
@@ -100,7 +100,7 @@ def test_it_sees_a_release_that_ends_the_holds_of_others(monkeypatch: pytest.Mon
         return release
 
     monkeypatch.setattr("presence_manager.manager.works.release_one", release_one)
-    find({4, 5})
+    find({4, 5}, first=19)
 
 
 def test_it_sees_a_gate_that_lets_too_much_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,4 +117,4 @@ def test_it_sees_what_is_sent_after_the_end(monkeypatch: pytest.MonkeyPatch) -> 
         """Forget to."""
 
     monkeypatch.setattr(Lanes, "stop", stop)
-    find({7})
+    find({7}, first=35)

@@ -1,0 +1,1 @@
+"""What is measured of presence-manager alone, each in a process of its own."""
