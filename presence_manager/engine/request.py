@@ -106,7 +106,7 @@ class Request:
         over: list[Work] = []
         for entry in begun:
             attempt = _attempt(entry)
-            if now.at > attempt.send_by:
+            if now.at > attempt.send_by or now.at < lane.gate.closed_until:
                 late.append((entry, Plan(entry.row, Send(attempt.verb))))
             elif attempt.verb is Verb.CLEAR and entry.deadline < now.at:
                 over.append((entry, lane.desk.surrender(entry, now)))

@@ -12,6 +12,7 @@ from presence_manager import HoldRequest, Kind, LedgerError
 from presence_manager.core.key import Key, LaneId
 from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.gate import Gate
+from presence_manager.ledger import MemoryLedger
 from presence_manager.ports import Budget, Share
 
 from .virtual import (
@@ -212,3 +213,28 @@ def test_an_answer_to_what_left_before_does_not_open_the_door() -> None:
     draw = gate.draw(6.3, 100)
     assert draw is not None
     assert draw.want == 100
+
+
+@virtual
+async def test_a_door_that_shuts_during_a_commit_keeps_the_request_in() -> None:
+    class Slow(MemoryLedger):
+        seconds = 0.0
+
+        async def put(self, steps: Any) -> Any:
+            await asyncio.sleep(self.seconds)
+            return await super().put(steps)
+
+    graph, ledger = FakeGraph(), Slow()
+    graph.answers[user(2)] = [(503, 1.0)]
+    graph.answers[user(3)] = [(429, 60.0)]
+    async with manager(graph, ledger, hold={"timeout": 100}) as presence:
+        second = await presence.hold(user(2), "Busy", wait=False)
+        await asyncio.sleep(0.9)
+        graph.latency = 0.2
+        third = await presence.hold(user(3), "Busy", wait=False)
+        ledger.seconds = 0.5  # the second try of the first is committed while the 429 arrives
+        await second.shown()
+        await third.shown()
+        ledger.seconds = 0.0
+    refused = graph.requests[1][0]
+    assert all(at >= refused + 60.0 for at, _ in graph.requests[2:])
