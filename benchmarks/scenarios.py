@@ -93,7 +93,8 @@ SCENARIOS = (
     Scenario(
         name="limit-10000",
         about="4,000 users, 50 ms, a limit of 10,000 in 30 s that ours, with default settings, "
-        "does not know: first with a new ledger, then again with that ledger",
+        "does not know: first with a new ledger, then again at once with that ledger, which "
+        "remembers that the window is partly used",
         users=4_000,
         plan={**NEAR, "limit": 10_000},
         how=DEFAULTS,
