@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.graph.ids import user_id
 from benchmarks.judge import judge
@@ -23,6 +24,14 @@ class Figure(NamedTuple):
     name: str
     value: float
     shown: str
+
+
+@contextmanager
+def stage(**given: Any) -> Iterator[tuple[GraphServer, dict[str, Any]]]:
+    """A server without sessions, and what a run of ours is given, with a folder for its ledger."""
+    with GraphServer() as server, new_folder() as folder:
+        server.begin(QUIET, 0)
+        yield server, {"url": server.url, "users": 0, "folder": folder, **given}
 
 
 def hold_many(runs: int, small: bool) -> list[Figure]:
@@ -88,9 +97,7 @@ def memory(runs: int, small: bool) -> list[Figure]:
     """Hold 100,000, and see what each takes."""
     del runs
     count = 10_000 if small else 100_000
-    with GraphServer() as server, new_folder() as folder:
-        server.begin(QUIET, 0)
-        given = {"url": server.url, "users": 0, "folder": folder, "sessions": count}
+    with stage(sessions=count) as (_, given):
         value = run("benchmarks.own.memory", given)["facts"]["bytes"]
     return [Figure("memory", f"a session, of {count:,} held", value, f"{value:,.0f} bytes")]
 
@@ -99,10 +106,8 @@ def idle(runs: int, small: bool) -> list[Figure]:
     """Hold 10,000, and do nothing."""
     del runs
     seconds = 2 if small else 20
-    with GraphServer() as server, new_folder() as folder:
-        server.begin(QUIET, 0)
-        given = {"url": server.url, "users": 0, "folder": folder, "sessions": 10_000}
-        facts = run("benchmarks.own.idle", {**given, "quiet": seconds})["facts"]
+    with stage(sessions=10_000, quiet=seconds) as (_, given):
+        facts = run("benchmarks.own.idle", given)["facts"]
     cpu = facts["cpu"]
     share = f"{cpu:.3f} s ({cpu / seconds:.2%} of a core)"
     return [Figure("idle", f"CPU in {seconds} s with 10,000 held", cpu, share)]
@@ -112,9 +117,7 @@ def recovery(runs: int, small: bool) -> list[Figure]:
     """Kill a process that holds 100,000, and open its ledger."""
     del runs
     count = 10_000 if small else 100_000
-    with GraphServer() as server, new_folder() as folder:
-        server.begin(QUIET, 0)
-        given = {"url": server.url, "users": 0, "folder": folder, "sessions": count}
+    with stage(sessions=count) as (server, given):
         run("benchmarks.own.memory", {**given, "die": True}, killed=True)
         server.begin(QUIET, count)
         facts = run("benchmarks.own.recovery", given)["facts"]
@@ -136,10 +139,8 @@ def scale(runs: int, small: bool, million: bool = False) -> list[Figure]:
         sizes.append((1_000_000, 1_000))
     found = []
     for count, tenants in sizes:
-        with GraphServer() as server, new_folder() as folder:
-            server.begin(QUIET, 0)
-            given = {"url": server.url, "users": 0, "tenants": tenants, "folder": folder}
-            answer = run("benchmarks.own.scale", {**given, "sessions": count})
+        with stage(tenants=tenants, sessions=count) as (server, given):
+            answer = run("benchmarks.own.scale", given)
             if live := server.counters()["live"]:
                 raise Failed(f"{live:,} of {count:,} are still shown")
         for what, seconds in answer["facts"].items():

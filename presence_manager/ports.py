@@ -121,6 +121,11 @@ Uses = tuple[tuple[float, int], ...]
 """Slots of a budget in use: until when, and how many."""
 
 
+def slots(uses: Uses, now: float) -> int:
+    """How many of these are in use beyond `now`."""
+    return sum(count for until, count in uses if until > now)
+
+
 class Draw(NamedTuple):
     """What a process asks of a lane's budget at `now`: see `Budgets`."""
 

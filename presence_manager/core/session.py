@@ -126,14 +126,15 @@ class Session(NamedTuple):
         that a row deleted and made again never repeats a version.
         """
         values = list(self)  # half the time of _replace, on the busiest path of all
-        values[1] = self.version + 1 if self.version else int(now * 1e6)
-        values[2] = owner
+        values[_VERSION] = self.version + 1 if self.version else int(now * 1e6)
+        values[_OWNER] = owner
         for name, value in changes.items():
             values[_PLACES[name]] = value
         return _made(Session, values)
 
 
 _PLACES = {name: place for place, name in enumerate(Session._fields)}
+_VERSION, _OWNER = _PLACES["version"], _PLACES["owner"]
 _made = tuple.__new__
 
 

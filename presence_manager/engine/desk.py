@@ -134,17 +134,15 @@ class Desk:
         work: list[Work] = []
         for entry in queue.excess(int(room)):
             entry.busy = True
-            again_at = max(entry.deadline, self.again_at(entry, now.at))
-            planner = partial(
-                give_up, now=now, reason="budget", verdict=entry.verdict, again_at=again_at
-            )
-            work.append((entry, planner))
+            work.append((entry, self.surrender(entry, now, "budget", entry.deadline)))
         return work
 
-    def surrender(self, entry: Entry, now: Now) -> Planner:
+    def surrender(
+        self, entry: Entry, now: Now, reason: str = "deadline", not_before: float = 0.0
+    ) -> Planner:
         """Leave a clear for after its deadline; go on with it as soon as Graph allows."""
-        again_at = self.again_at(entry, now.at)
-        return partial(give_up, now=now, verdict=entry.verdict, again_at=again_at)
+        again_at = max(not_before, self.again_at(entry, now.at))
+        return partial(give_up, now=now, reason=reason, verdict=entry.verdict, again_at=again_at)
 
     def too_late(self, entry: Entry, now: float) -> bool:
         """Whether nothing can leave for this session before its deadline."""

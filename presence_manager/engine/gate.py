@@ -12,7 +12,7 @@ from math import inf
 
 from presence_manager.engine.budget import GateTerms, LaneBudget
 from presence_manager.engine.window import Window
-from presence_manager.ports import Budget, Draw, Share, Uses
+from presence_manager.ports import Budget, Draw, Share, Uses, slots
 
 FIRST_WAIT = 1.0
 """Seconds to wait after a 429 that names no time."""
@@ -120,7 +120,7 @@ class Gate:
         limit = self.budget.most(until)
         windows, rest = divmod(until - start, self.window)
         end = start + rest
-        used = self._out + self._past.left_at(end) + _count(self._others, end)
+        used = self._out + self._past.left_at(end) + slots(self._others, end)
         return limit * windows + max(0, limit - used)
 
     # -- slots ------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Gate:
         elif room > 0:
             self._probing = False
             chunk = max(SPARE, limit // 8)
-            want = min(min(max(waiting, SPARE), chunk) - self._slots, room)
+            want = min(max(waiting, SPARE) - self._slots, chunk - self._slots, room)
             if 2 * self._slots > min(waiting, chunk):
                 want = 0
         elif self._may_probe(now):
@@ -256,7 +256,7 @@ class Gate:
         stands = not limit and not self._strikes
         self._proven = self._probing or stands or (self._proven and self._testing)
         if limit:
-            self.budget.refused(now, _count(self._others, now), probing=self._probing)
+            self.budget.refused(now, slots(self._others, now), probing=self._probing)
             self._slots = 0
         self._probing = False
 
@@ -275,7 +275,7 @@ class Gate:
         self._pace, self._yes, self._slow_since = 1.0, 0, now
 
     def _used(self, now: float) -> int:
-        return self._out + self._past.total(now) + _count(self._others, now)
+        return self._out + self._past.total(now) + slots(self._others, now)
 
     def _worst(self) -> float:
         """Seconds for which a slot that is drawn now may be in use."""
@@ -284,7 +284,3 @@ class Gate:
     def _first_of_others(self, now: float) -> float:
         first = min((until for until, _ in self._others if until > now), default=inf)
         return min(first, now + ASK_AGAIN) if first < inf else inf
-
-
-def _count(uses: Uses, beyond: float) -> int:
-    return sum(count for until, count in uses if until > beyond)

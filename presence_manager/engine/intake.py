@@ -59,9 +59,8 @@ async def by_lane(
         lanes = await ledger.lanes(scope.origin, scope.app)
         scopes = [replace(scope, tenant=lane.tenant) for lane in lanes]
     limit = min(CHUNK, window_of(len(scopes)))
-    if read is not None:
-        return [read(each, limit) for each in scopes]
-    return [pages(ledger, each, limit=limit) for each in scopes]
+    read = read or (lambda each, limit: pages(ledger, each, limit=limit))
+    return [read(each, limit) for each in scopes]
 
 
 def window_of(lanes: int) -> int:
@@ -123,7 +122,7 @@ class Intake:
                 room[row.key.lane] -= 1
                 (fits if room[row.key.lane] >= 0 else left).append(row)
             await to_the_end(self._take(fits))
-            await to_the_end(self._leave(left))
+            await to_the_end(self._take(left, at_once=False))
         self._read = self._sweep.all_taken = True
         for event in self._more.values():
             event.set()
@@ -140,28 +139,39 @@ class Intake:
             return inf
         return 0 if lane in self._more else self._window - len(self._lanes[lane])
 
-    async def _take(self, rows: list[Session], *, counted: bool = False) -> None:
-        """Commit that these sessions are to be cleared, and hand them to their lanes."""
+    async def _take(self, rows: list[Session], *, at_once: bool = True) -> None:
+        """Commit that these sessions are to be cleared, and hand them to their lanes.
+
+        Not `at_once`: leave them in the ledger, for their lanes to fetch. What was left so before
+        is not counted again, and is somebody else's work once it is out of the sweep.
+        """
         sweep = self._sweep
         while rows:
             now = self._now()
             deadline = sweep.deadline if now.at <= sweep.deadline else inf
-            staked = [self._intent(row, now) for row in rows]
+            staked = [self._intent(row, now, at_once=at_once) for row in rows]
             lost = await self._ledger.put([planned for planned, _ in staked])
+            again: list[Session] = []
             for index, (row, (planned, send)) in enumerate(zip(rows, staked, strict=True)):
+                known = sweep.id in row.sweeps
                 if index in lost:
+                    if not known or sweep.id in lost[index].sweeps:
+                        again.append(lost[index])
                     continue
-                if not counted and sweep.id in planned.row.sweeps:
+                if not known and sweep.id in planned.row.sweeps:
                     sweep.taken += 1
                     sweep.strangers += not row.version
-                self._lanes[row.key.lane].submit(planned.row, self._rank, deadline, send)
-            rows = [row for row in lost.values() if not counted or sweep.id in row.sweeps]
+                if at_once:
+                    self._lanes[row.key.lane].submit(planned.row, self._rank, deadline, send)
+                else:
+                    self._fetch(row.key.lane)
+            rows = again
 
-    def _intent(self, row: Session, now: Now) -> tuple[Step, Send | None]:
+    def _intent(self, row: Session, now: Now, *, at_once: bool) -> tuple[Step, Send | None]:
         """The next version of the row, and what is to be sent if that is decided with it."""
         new = self._release(row, now, self._sweep.id)
         send = None
-        if new.attempt is None:
+        if at_once and new.attempt is None:
             action = now.decide(new)
             if isinstance(action, Send) and action.verb is Verb.CLEAR:
                 number = self._lanes[row.key.lane].number()
@@ -169,20 +179,6 @@ class Intake:
                 new = change.begin(new, attempt, now.at, now.terms)
                 send = action
         return step(row, new), send
-
-    async def _leave(self, rows: list[Session]) -> None:
-        """Commit that these sessions are to be cleared, and leave them in the ledger."""
-        sweep = self._sweep
-        while rows:
-            now = self._now()
-            steps = [step(row, self._release(row, now, sweep.id)) for row in rows]
-            lost = await self._ledger.put(steps)
-            for index, row in enumerate(rows):
-                if index not in lost:
-                    sweep.taken += sweep.id not in row.sweeps
-                    sweep.strangers += not row.version
-                    self._fetch(row.key.lane)
-            rows = list(lost.values())
 
     def _fetch(self, lane: LaneId) -> None:
         """Let the lane fetch what waits for it."""
@@ -214,7 +210,7 @@ class Intake:
                     if left:
                         found = True
                         await lane.room(self._window)
-                        await to_the_end(self._take(left, counted=True))
+                        await to_the_end(self._take(left))
             except LedgerError as error:
                 log.error("ledger.failed", error=str(error))
                 found = True

@@ -4,8 +4,8 @@ A lane queues sessions, not requests: what is asked is decided when it leaves, s
 its release that meet in the queue cancel out, and no request ever carries a session twice. What
 arrives while all slots are taken waits, and leaves together.
 
-Everything here runs on the event loop: `_pump` decides, in one short step, and starts tasks that
-do. An entry is `busy` from then until `_deliver` has told what became of it.
+Everything here runs on the event loop: the desk decides, in one short step, and the lane starts
+tasks that do. An entry is `busy` from then until the books have told what became of it.
 """
 
 from __future__ import annotations
@@ -136,14 +136,10 @@ class Lane:
             entry.deadline = min(entry.deadline, now)
         await self._give_up(entries, 0.5)
 
-    def halt(self) -> None:
-        """Let no further request leave."""
-        self.stopping = self.books.stopping = True
-        self.desk.later.stop()
-
     async def stop(self) -> None:
         """Send nothing more; end what is in flight, and write down that it was cut off."""
-        self.halt()
+        self.stopping = self.books.stopping = True
+        self.desk.later.stop()
         for _ in range(2):  # the second time for what the first has set free
             await self._give_up(list(self.desk.entries.values()), 0.0)
             while self._tasks:
@@ -190,7 +186,7 @@ class Lane:
             self.gate.leave(len(chunk))
             self._in_flight += 1
             self._spawn(self._fly(chunk))
-        self._draw(now.at)
+        self._draw()
         at = inf
         if self.desk.queue and not self._share.drawing and self._in_flight < self.width.now:
             at = max(silent, self.gate.next_free(now.at))
@@ -200,7 +196,7 @@ class Lane:
     def _most(self) -> int:
         return FULL_BATCH if self.batching else 1
 
-    def _draw(self, now: float) -> None:
+    def _draw(self) -> None:
         """Ask the ledger for slots, or tell it what nobody needs any more."""
         draw = self._share.draw(len(self.desk.queue))
         if draw is not None:

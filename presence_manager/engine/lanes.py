@@ -34,11 +34,6 @@ class Lanes:
         """The deadline of a sweep is over, in every lane."""
         await asyncio.gather(*(lane.cut(sweep_id) for lane in self))
 
-    def halt(self) -> None:
-        """Let no further request leave."""
-        for lane in self:
-            lane.halt()
-
     async def stop(self) -> None:
         """Stop every lane."""
         await asyncio.gather(*(lane.stop() for lane in self))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from presence_manager.ports import Budget, Draw, Share, Uses
+from presence_manager.ports import Budget, Draw, Share, Uses, slots
 
 
 def shared(others: Mapping[str, Uses], draw: Draw, budget: Budget) -> tuple[Share, dict[str, Uses]]:
     """Grant what the others leave over; return that, and what of theirs is still in use."""
     kept = {owner: live for owner, uses in others.items() if (live := in_use(uses, draw.now))}
     theirs = tuple(sorted(use for uses in kept.values() for use in uses))
-    taken = count(in_use(draw.uses, draw.now)) + count(theirs)
+    taken = slots(draw.uses, draw.now) + slots(theirs, draw.now)
     granted = max(0, min(draw.want, draw.limit - taken))
     return Share(granted, theirs, budget), kept
 
@@ -25,8 +25,3 @@ def used(draw: Draw, granted: int) -> Uses:
 def in_use(uses: Uses, now: float) -> Uses:
     """Those of the slots that are in use beyond `now`."""
     return tuple(use for use in uses if use[0] > now)
-
-
-def count(uses: Uses) -> int:
-    """How many slots these are."""
-    return sum(number for _, number in uses)

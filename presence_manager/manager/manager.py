@@ -215,11 +215,10 @@ class PresenceManager:
     async def _let_go(self, by: float) -> None:
         self._state = "closed"
         await within(by, "sweeps", self._works.sweeper.stop())
-        self._works.lanes.halt()
-        await within(by, "holds", self._holds.settled())  # what they commit goes to the lanes
         await within(by, "lanes", self._works.lanes.stop())
+        await within(by, "holds", self._holds.settled())
         await within(by, "background", end(self._background))
-        await within(by, "lanes", self._works.lanes.stop())  # what the background committed last
+        await within(by, "lanes", self._works.lanes.stop())  # what these two committed last
         await within(by, "graph", self._graph.close())
         if self._tokens is not None:
             await within(by, "tokens", self._tokens.close())

@@ -69,12 +69,12 @@ class Works:
             batching=settings.graph.batch == "auto",
             width=settings.graph.in_flight,
         )
-        limits = settings.graph
-        self._gate = GateTerms(
-            budget=None if limits.budget == "auto" else limits.budget,
-            window=limits.budget_window,
-            ceiling=limits.budget_ceiling,
-            timeout=limits.timeout,
+        graph_settings = settings.graph
+        self._gate_terms = GateTerms(
+            budget=None if graph_settings.budget == "auto" else graph_settings.budget,
+            window=graph_settings.budget_window,
+            ceiling=graph_settings.budget_ceiling,
+            timeout=graph_settings.timeout,
         )
         self.lanes = Lanes(self._lane)
         self.sweeper = Sweeper(self.lanes, ledger=ledger, clock=clock, now=self.now)
@@ -182,7 +182,7 @@ class Works:
             ledger=self._ledger,
             graph=self._graph,
             clock=self._clock,
-            gate=Gate(self._gate),
+            gate=Gate(self._gate_terms),
             how=self._how,
             now=self.now,
             audience=self,

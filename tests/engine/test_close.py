@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from presence_manager import Kind
+from presence_manager import Closed, Kind
 
 from .virtual import FakeGraph, SharedLedger, elapsed, manager, user, virtual
 
@@ -140,3 +141,24 @@ def test_a_cancelled_close_hurries_and_lets_go(after: float) -> None:
         assert not presence.last_report.ok
 
     story()
+
+
+@virtual
+async def test_a_hold_that_is_being_committed_at_the_close_leaves_no_open_attempt() -> None:
+    class SlowToAnswer(SharedLedger):
+        async def put(self, steps: Any) -> Any:
+            lost = await super().put(steps)
+            await asyncio.sleep(0.3)
+            return lost
+
+    graph, ledger = FakeGraph(), SlowToAnswer()
+    presence = manager(graph, ledger)
+    await presence.open()
+    holding = asyncio.create_task(presence.hold(user(1), "Busy"))
+    await asyncio.sleep(0.1)
+    await presence.close(sweep=False)
+    assert graph.sent == []
+    [row] = ledger._rows.values()
+    assert row.attempt is None, "nobody has to wonder whether it left"
+    with pytest.raises(Closed):
+        await holding
