@@ -56,17 +56,22 @@ class LaneShare:
         wake()
 
     async def teach(self) -> None:
-        """Write down what the gate has learned. Raises LedgerError."""
+        """Write down what the gate has learned; a ledger that fails is told the next time."""
         lesson = self._gate.lesson()
-        if lesson is not None:
+        if lesson is None:
+            return
+        try:
             await self._ledger.save_budget(self._lane, lesson)
-            self._gate.budget.known = lesson
-            log.info(
-                "lane.budget",
-                tenant=self._lane.tenant,
-                budget=lesson.proven,
-                closed_until=lesson.closed_until,
-            )
+        except LedgerError as error:
+            log.error("ledger.failed", error=str(error))
+            return
+        self._gate.budget.known = lesson
+        log.info(
+            "lane.budget",
+            tenant=self._lane.tenant,
+            budget=lesson.proven,
+            closed_until=lesson.closed_until,
+        )
 
     @property
     def unsettled(self) -> bool:
@@ -78,8 +83,8 @@ class LaneShare:
         if not self._drawn:
             return
         self._drawn = False
+        await self.teach()
         try:
-            await self.teach()
             now = self._clock.now()
             draw = Draw(now, self._gate.uses(now))
             self._gate.granted(draw, await self._ledger.draw(self._lane, self._owner, draw))

@@ -11,8 +11,9 @@ from math import ceil, inf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from presence_manager import Kind
+from presence_manager import Kind, LedgerError
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.session import Attempt
 from presence_manager.core.verdict import Judgement, Verdict
@@ -200,6 +201,23 @@ async def test_what_the_budget_forbids_is_known_at_once() -> None:
         [stored] = [o async for o in presence.outcomes(user=problem.user)]
         assert stored.lapses_at == problem.lapses_at
         await presence.close(sweep=False)
+
+
+@virtual
+async def test_a_ledger_that_cannot_be_told_of_a_refusal_is_no_fault_of_the_lane() -> None:
+    class Deaf(MemoryLedger):
+        async def save_budget(self, lane: LaneId, budget: Budget) -> None:
+            raise LedgerError("the disk is full")
+
+    graph = FakeGraph()
+    graph.answers[user(0)] = [(429, 5.0)]
+    with capture_logs() as logs:
+        async with manager(graph, Deaf()) as presence:
+            await presence.hold(user(0), "Busy")
+            assert elapsed() == pytest.approx(5.0)
+    events = {line["event"] for line in logs}
+    assert "ledger.failed" in events
+    assert "lane.fault" not in events
 
 
 class TestWidth:
