@@ -82,8 +82,8 @@ class Owners(Protocol):
     2. It stays so until `leave`, or until its process ends, however it ends.
     3. From then on it is not in `alive`, at once.
     4. `leave` of an unknown owner, or of one that is alive in another process, is harmless.
-    5. An owner whose process ended without `leave` is in `dead` of every process, until some
-       process lets it `leave`: so nobody's death goes unseen, however short the life.
+    5. An owner whose process ended, or closed the ledger, without `leave` is in `dead` of every
+       process, until some process lets it `leave`: so nobody's death goes unseen.
     """
 
     async def enter(self, owner: str) -> None:

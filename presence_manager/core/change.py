@@ -32,6 +32,7 @@ def track(
         sets_settle=max(row.sets_settle, nextafter(now, inf)),
         may_live_until=_live_until(row, live_until, now, owner, terms),
         clock=owner,
+        skew=terms.skew,
     )
 
 
@@ -51,12 +52,24 @@ def release(
     return row.evolve(now, owner, wishes=kept, sweeps=sweeps)
 
 
-def found(row: Session, live_until: float, owner: str) -> Session:
+def adopt(row: Session, now: float, owner: str, terms: Terms) -> Session:
+    """Read another process's row: its clock may be any, so what it gave up settles anew from now."""
+    if row.owner == owner or not (row.sets_settle or row.clears_settle):
+        return row
+    settles = now + terms.settle
+    return row._replace(
+        owner=owner,
+        sets_settle=settles if row.sets_settle else 0.0,
+        clears_settle=settles if row.clears_settle else 0.0,
+    )
+
+
+def found(row: Session, live_until: float, owner: str, terms: Terms) -> Session:
     """Reckon with a session that the ledger does not know, since somebody wants it cleared."""
     if not row.over:
         return row
     known = after(row.known, Event.FOUND)
-    return row._replace(known=known, may_live_until=live_until, clock=owner)
+    return row._replace(known=known, may_live_until=live_until, clock=owner, skew=terms.skew)
 
 
 def begin(row: Session, attempt: Attempt, now: float, terms: Terms) -> Session:
@@ -71,6 +84,7 @@ def begin(row: Session, attempt: Attempt, now: float, terms: Terms) -> Session:
         attempt=attempt,
         may_live_until=_live_until(row, live_until, now, attempt.owner, terms),
         clock=attempt.owner,
+        skew=terms.skew,
     )
 
 
@@ -180,6 +194,9 @@ def _after_set(
             due=due,
             may_live_until=live_until,
             clock=attempt.owner,
+            skew=terms.skew,
+            sets_settle=row.sets_settle if settles > verdict.sent_at else 0.0,
+            clears_settle=row.clears_settle if settles > verdict.sent_at else 0.0,
             doubt=row.doubt and row.clears_settle > verdict.sent_at,
             answer=None,
             attempts=0,
@@ -250,6 +267,7 @@ def _late(row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms: T
             sets_settle=max(row.sets_settle, settles),
             may_live_until=_live_until(row, live_until, now, owner, terms),
             clock=owner,
+            skew=terms.skew,
             answer=None,
         )
     if not row.version:

@@ -65,8 +65,9 @@ class Session(NamedTuple):
     """The row of one session.
 
     `version` is 0 for a row that the ledger does not have. `owner` is the process that sees to
-    it, `clock` the process on whose clock `may_live_until` was written. `wishes` run from the
-    oldest to the newest. `due` is when the shown session wants renewal. `sets_settle` and
+    it, and on whose clock the settling is written; `clock` the process on whose clock
+    `may_live_until` is, and `skew` how many seconds Graph's clock was ahead of that one, None if
+    nobody knew. `wishes` run from the oldest to the newest. `due` is when the shown session wants renewal. `sets_settle` and
     `clears_settle` are the instants until which a set or clear that was given up may yet be
     applied. `doubt` says that a clear without an answer may explain a later 404. `answer` is
     what the clears of the running clearing have proven so far. `attempts` counts its requests.
@@ -77,6 +78,7 @@ class Session(NamedTuple):
     version: int = 0
     owner: str = ""
     clock: str = ""
+    skew: float | None = None
     wishes: tuple[Wish, ...] = ()
     known: Known = Known.ABSENT
     pair: Pair | None = None
@@ -162,9 +164,11 @@ class Terms:
     """The durations the rules reckon with, in seconds.
 
     `timeout` bounds one HTTP attempt, `margin` covers clocks and rounding, `settle` is how long
-    Graph may take to apply a request that was given up.
+    Graph may take to apply a request that was given up, `skew` is how far Graph's clock is ahead
+    of ours, None before its first answer.
     """
 
     timeout: float = 10.0
     margin: float = 30.0
     settle: float = 10.0
+    skew: float | None = None

@@ -75,7 +75,7 @@ class Books:
         left = list(work)
         while True:
             try:
-                await commit(self._ledger, left, done)
+                await commit(self._ledger, left, done, self._moment)
                 return done
             except LedgerError as error:
                 self._log.error("ledger.failed", error=str(error))
@@ -122,7 +122,7 @@ class Books:
         work: list[Work] = []
         for entry, row in zip(entries, rows, strict=True):
             if row.version != entry.row.version:
-                entry.see(row)
+                entry.see(now.adopt(row))
             entry.stale = False
             owner = row.attempt.owner if row.attempt is not None else ""
             work.append((entry, partial(take_over, now=now, dead=frozenset({owner}) - alive)))

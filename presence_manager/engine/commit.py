@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from presence_manager.core.session import Session, Step
 from presence_manager.engine.entry import Entry
-from presence_manager.engine.plan import Plan
+from presence_manager.engine.plan import Now, Plan
 from presence_manager.ports import Ledger
 
 Planner = Callable[[Session], Plan]
@@ -15,7 +15,9 @@ Planner = Callable[[Session], Plan]
 Work = tuple[Entry, Planner]
 
 
-async def commit(ledger: Ledger, left: list[Work], done: list[tuple[Entry, Plan]]) -> None:
+async def commit(
+    ledger: Ledger, left: list[Work], done: list[tuple[Entry, Plan]], moment: Callable[[], Now]
+) -> None:
     """Commit the plan of every entry in `left`, and move it to `done` with the plan that won.
 
     Raises LedgerError; then `left` is what had not won before.
@@ -37,7 +39,7 @@ async def commit(ledger: Ledger, left: list[Work], done: list[tuple[Entry, Plan]
         left.clear()
         for index, (entry, planner, plan) in enumerate(staked):
             if index in lost:
-                entry.see(lost[index])
+                entry.see(moment().adopt(lost[index]))
                 left.append((entry, planner))
                 continue
             if entry.row.version <= plan.row.version:

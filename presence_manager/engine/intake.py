@@ -169,7 +169,7 @@ class Intake:
 
     def _intent(self, row: Session, now: Now, *, at_once: bool) -> tuple[Step, Send | None]:
         """The next version of the row, and what is to be sent if that is decided with it."""
-        new = self._release(row, now, self._sweep.id)
+        new = self._release(now.adopt(row), now, self._sweep.id)
         send = None
         if at_once and new.attempt is None:
             action = now.decide(new)

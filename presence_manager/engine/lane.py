@@ -98,6 +98,8 @@ class Lane:
 
         `send` is what is to be done about it, if that has been decided already.
         """
+        if row.sets_settle or row.clears_settle:
+            row = self.moment().adopt(row)
         self.desk.put(row, rank, deadline, send, self.clock.now())
         self._wake()
 

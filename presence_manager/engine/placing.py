@@ -58,7 +58,7 @@ class Placing:
         row = Session(key=key)
         while True:
             now = self._now()
-            new = change.track(row, wish, now.at, now.owner, live_until, now.terms)
+            new = change.track(now.adopt(row), wish, now.at, now.owner, live_until, now.terms)
             lost = await self._ledger.put([step(row, new)])
             if not lost:
                 self._lanes[key.lane].submit(new, Rank.RENEWAL)
@@ -66,7 +66,7 @@ class Placing:
             row = lost[0]
 
     def _intent(self, row: Session, wishes: list[Wish], now: Now) -> Step:
-        new = row
+        new = now.adopt(row)
         for wish in wishes:
             new = change.hold(new, wish, now.at, now.owner)
         if new.attempt is None:

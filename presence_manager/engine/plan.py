@@ -60,8 +60,19 @@ class Now:
     lease: Callable[[LaneId], float] = _no_plan
 
     def certain(self, row: Session) -> float | None:
-        """An instant that has surely passed by the clock that wrote the row (see `decide`)."""
-        return self.at if row.clock == self.owner else self.graph
+        """An instant that has surely passed by the clock that wrote the row (see `decide`).
+
+        Another process's clock may be any: only Graph's, which both have seen, compares them.
+        """
+        if row.clock == self.owner:
+            return self.at
+        if self.graph is None or row.skew is None:
+            return None
+        return self.graph - row.skew
+
+    def adopt(self, row: Session) -> Session:
+        """The row as another process wrote it, in this one's time."""
+        return change.adopt(row, self.at, self.owner, self.terms)
 
     def decide(self, row: Session) -> Action:
         """What comes next for the row; an attempt of ours that is open here has not left."""

@@ -38,7 +38,7 @@ Release = Callable[[Session, Now, str], Session]
 
 def release_all(row: Session, now: Now, sweep_id: str) -> Session:
     """End all holds of the session, in every process."""
-    row = change.found(row, now.at + LONGEST_LEASE + now.terms.margin, now.owner)
+    row = change.found(row, now.at + LONGEST_LEASE + now.terms.margin, now.owner, now.terms)
     return change.release(row, now.at, now.owner, sweep_id=sweep_id)
 
 

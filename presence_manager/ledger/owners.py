@@ -63,11 +63,10 @@ class OwnerLocks:
             if descriptor is not None:
                 _remove(path, descriptor)
 
-    def leave_all(self) -> None:
-        """Let every owner that entered here leave."""
-        for owner in list(self._held):
-            with suppress(OSError):
-                self.leave(owner)
+    def let_go(self) -> None:
+        """Unlock the files of all owners that entered here, and leave them: they are dead now."""
+        with _looking:
+            self.drop_inherited()
 
     def alive(self) -> frozenset[str]:
         """Return all owners whose file is locked."""

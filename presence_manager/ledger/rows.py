@@ -41,6 +41,7 @@ def session_columns(row: Session, lane: int) -> Columns:
         row.version,
         row.owner,
         row.clock,
+        row.skew,
         row.known._value_,
         _pair_text(row.pair),
         row.due,
@@ -60,7 +61,7 @@ def session_columns(row: Session, lane: int) -> Columns:
 
 def session(key: Key, columns: Sequence[Any], wishes: tuple[Wish, ...]) -> Session:
     """Return the row from the columns of the query `get`."""
-    verb, owner, number, send_by, wish, pair, lease = columns[7:14]
+    verb, owner, number, send_by, wish, pair, lease = columns[8:15]
     attempt = None
     if verb is not None:
         attempt = Attempt(
@@ -72,23 +73,24 @@ def session(key: Key, columns: Sequence[Any], wishes: tuple[Wish, ...]) -> Sessi
             pair=_pair(pair),
             lease=lease,
         )
-    answer, sweeps = columns[17], columns[19]
+    answer, sweeps = columns[18], columns[20]
     return Session(
         key=key,
         version=columns[0],
         owner=columns[1],
         clock=columns[2],
         wishes=wishes,
-        known=_KNOWN[columns[3]],
-        pair=_pair(columns[4]),
-        due=columns[5],
-        may_live_until=columns[6],
+        skew=columns[3],
+        known=_KNOWN[columns[4]],
+        pair=_pair(columns[5]),
+        due=columns[6],
+        may_live_until=columns[7],
         attempt=attempt,
-        sets_settle=columns[14],
-        clears_settle=columns[15],
-        doubt=columns[16] != 0,
+        sets_settle=columns[15],
+        clears_settle=columns[16],
+        doubt=columns[17] != 0,
         answer=None if answer is None else _KIND[answer],
-        attempts=columns[18],
+        attempts=columns[19],
         sweeps=tuple(sweeps.split("\n")) if sweeps else (),
     )
 

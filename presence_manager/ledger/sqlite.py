@@ -28,8 +28,8 @@ class SqliteLedger:
     """A ledger in the file at `path`, made if there is none.
 
     `busy_timeout` is how many seconds a call waits for another process that is writing. `writer`
-    runs the work: a daemon thread, or, with `InlineWriter()`, the caller itself. The owners that
-    entered leave when it is closed. Carried over a fork it raises LedgerError: open another one.
+    runs the work: a daemon thread, or, with `InlineWriter()`, the caller itself. Owners that have
+    not left when it is closed are dead. Carried over a fork it raises LedgerError: open another one.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SqliteLedger:
             return
         self._process = None
         assert self._owners is not None
-        await self._writer.stop(self._owners.leave_all)
+        await self._writer.stop(self._owners.let_go)
 
     def warnings(self) -> list[str]:
         """Return what was noticed of the file's place and rights when it was opened."""

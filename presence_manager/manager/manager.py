@@ -222,9 +222,14 @@ class PresenceManager:
         await within(by, "graph", self._graph.close())
         if self._tokens is not None:
             await within(by, "tokens", self._tokens.close())
-        await within(by, "owner", self._ledger.leave(self.owner))
+        await within(by, "owner", self._leave())
         await within(by, "ledger", self._ledger.close())
         self._holds.close()
+
+    async def _leave(self) -> None:
+        """Leave the ledger; with sessions left, as a dead owner, whose siblings see to them."""
+        if not await self._ledger.page(self._ids.scope(owner=self.owner), None, 1):
+            await self._ledger.leave(self.owner)
 
     async def _end_recovery(self) -> None:
         await end({task for task in (self._watch, self._recovered) if task is not None})

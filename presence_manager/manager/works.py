@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from math import inf
 
 import structlog
@@ -97,11 +98,14 @@ class Works:
 
     def now(self) -> Now:
         """The moment, with all that the plans want to know."""
+        at, graph = self._clock.now(), self._graph.date()
+        if graph is not None and graph - at != self.terms.skew:
+            self.terms = replace(self.terms, skew=graph - at)
         return Now(
-            at=self._clock.now(),
+            at=at,
             owner=self._owner,
             terms=self.terms,
-            graph=self._graph.date(),
+            graph=graph,
             retry=self._settings.recovery.retry,
             lease=self._lease,
         )

@@ -64,17 +64,17 @@ class TestHolds:
         assert change.release(all_of_them, NOW, "me").sweeps == ("s", "t")
 
     def test_found(self) -> None:
-        unknown = change.found(BLANK, NOW + 5, "me")
+        unknown = change.found(BLANK, NOW + 5, "me", TERMS)
         assert (unknown.known, unknown.may_live_until, unknown.clock) == (U, NOW + 5, "me")
         for known in (S, U):
-            assert change.found(row(known), NOW + 5, "me") == row(known)
+            assert change.found(row(known), NOW + 5, "me", TERMS) == row(known)
         held = row(wishes=(wish("a"),), known=Known.ABSENT)
-        assert change.found(held, NOW + 5, "me") == held
+        assert change.found(held, NOW + 5, "me", TERMS) == held
 
     def test_found_where_only_the_memory_of_a_lost_clear_is_left(self) -> None:
         over = row(Known.ABSENT)
         assert over.over
-        assert change.found(over, NOW + 5, "me").known is U
+        assert change.found(over, NOW + 5, "me", TERMS).known is U
 
 
 class TestTracked:

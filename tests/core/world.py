@@ -113,7 +113,7 @@ class World:
 
     def sweep_unknown(self, sweep_id: str, owner: str) -> None:
         until = self.now + 14_400 + self.terms.margin
-        self.row = change.found(self.row, until, owner)
+        self.row = change.found(self.row, until, owner, self.terms)
         self.release(None, sweep_id, owner)
 
     def track(self, wish: Wish, owner: str) -> None:

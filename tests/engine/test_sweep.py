@@ -393,7 +393,7 @@ async def test_a_session_whose_lease_is_long_over_by_graphs_own_clock_is_lapsed(
     await dead.open()
     await dead.hold(U, "Busy")
     await kill(dead)
-    graph.graph_date = START + 600.0 + 30.0 + 30.0 + 1.0
+    graph.ahead = 600.0 + 30.0 + 30.0 + 1.0
     async with manager(graph, ledger) as successor:
         assert (await successor.recovered()).counts == {Kind.LAPSED: 1}
         assert graph.sent == [("set", U)]
@@ -406,7 +406,8 @@ async def test_a_clock_that_a_dead_process_wrote_by_is_not_trusted() -> None:
     await dead.open()
     await dead.hold(U, "Busy")
     await kill(dead)
-    await asyncio.sleep(86400.0)  # so says our clock; Graph has not said anything yet
+    await asyncio.sleep(86400.0)  # so says our clock; Graph's has hardly moved
+    graph.ahead = -86400.0
     async with manager(graph, ledger) as successor:
         assert (await successor.recovered()).counts == {Kind.CLEARED: 1}
 

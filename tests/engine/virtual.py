@@ -82,7 +82,8 @@ class FakeGraph:
     """Graph as the port promises it: a model of sessions, and answers on order.
 
     `answers[user]` are statuses for its next attempts (None: the answer is lost; negative: lost,
-    but applied). `latency` is in seconds. `requests` are (time, [(verb, user)]).
+    but applied). `latency` is in seconds. `requests` are (time, [(verb, user)]). `ahead` is by how
+    many seconds Graph's clock is ahead, None if it is not known.
     """
 
     latency: float = 0.0
@@ -93,7 +94,7 @@ class FakeGraph:
     before: Callable[[], Awaitable[None]] | None = None
     refuse_sign_in: Exception | None = None
     closed: bool = False
-    graph_date: float | None = None
+    ahead: float | None = 0.0
 
     async def send(
         self, lane: LaneId, asks: Sequence[tuple[Key, Attempt]], timeout: float
@@ -155,7 +156,7 @@ class FakeGraph:
         return self.sessions.pop(key, None) is not None
 
     def date(self) -> float | None:
-        return self.graph_date
+        return None if self.ahead is None else LoopClock().now() + self.ahead
 
     async def close(self) -> None:
         self.closed = True
@@ -169,7 +170,7 @@ class FakeGraph:
 
 
 class SharedLedger(MemoryLedger):
-    """One ledger for several managers, as a file would be: who closes it closes his own door."""
+    """One ledger for several managers, as a file would be: each has a door of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,6 +197,31 @@ class SharedLedger(MemoryLedger):
         self._dead.discard(owner)
 
 
+class Door:
+    """The ledger as one manager has it: if it closes it without leaving, it is dead."""
+
+    def __init__(self, ledger: SharedLedger) -> None:
+        self.ledger = ledger
+        self._owner = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ledger, name)
+
+    async def enter(self, owner: str) -> None:
+        self._owner = owner
+        await self.ledger.enter(owner)
+
+    async def leave(self, owner: str) -> None:
+        await self.ledger.leave(owner)
+        if owner == self._owner:
+            self._owner = ""
+
+    async def close(self) -> None:
+        if self._owner:
+            await self.ledger.die(self._owner)
+        await self.ledger.close()
+
+
 async def kill(presence: PresenceManager) -> None:
     """End a manager as SIGKILL would: nothing of it runs any more, and its lock is free."""
     for task in (presence._watch, presence._recovered):
@@ -207,8 +233,8 @@ async def kill(presence: PresenceManager) -> None:
         lane.stopping = True
         for task in lane._tasks:
             task.cancel()
-    assert isinstance(presence._ledger, SharedLedger)
-    await presence._ledger.die(presence.owner)
+    assert isinstance(presence._ledger, Door)
+    await presence._ledger.ledger.die(presence.owner)
 
 
 def settings(**changes: Any) -> Settings:
@@ -223,6 +249,5 @@ def settings(**changes: Any) -> Settings:
 
 def manager(fake: FakeGraph, ledger: MemoryLedger | None = None, **changes: Any) -> PresenceManager:
     """A manager on the fake Graph and a ledger in memory, in virtual time."""
-    return PresenceManager(
-        settings(**changes), graph=fake, ledger=ledger or MemoryLedger(), clock=LoopClock()
-    )
+    door: Any = Door(ledger) if isinstance(ledger, SharedLedger) else ledger or MemoryLedger()
+    return PresenceManager(settings(**changes), graph=fake, ledger=door, clock=LoopClock())

@@ -44,8 +44,10 @@ def test_a_file_removed_before_it_was_locked_is_made_again(
     assert other.alive() == {"one"}
     with pytest.raises(LedgerError):
         other.enter("one")
-    locks.leave_all()
+    locks.let_go()
     assert other.alive() == frozenset()
+    assert other.dead() == {"one"}
+    other.leave("one")
     assert list(folder.iterdir()) == []
 
 

@@ -29,7 +29,7 @@ ON CONFLICT (lane, owner) DO UPDATE SET uses = excluded.uses
 DELETE FROM uses WHERE lane = ? AND owner = ?
 
 -- name: get
-SELECT version, owner, clock, known, pair, due, may_live_until,
+SELECT version, owner, clock, skew, known, pair, due, may_live_until,
        verb, attempt_owner, number, send_by, wish, attempt_pair, lease,
        sets_settle, clears_settle, doubt, answer, attempts, sweeps, holds
 FROM sessions WHERE lane = ? AND user = ?
@@ -40,14 +40,14 @@ FROM holds WHERE lane = ? AND user = ? ORDER BY position
 
 -- name: insert
 INSERT OR IGNORE INTO sessions (
-    version, owner, clock, known, pair, due, may_live_until,
+    version, owner, clock, skew, known, pair, due, may_live_until,
     verb, attempt_owner, number, send_by, wish, attempt_pair, lease,
     sets_settle, clears_settle, doubt, answer, attempts, sweeps, holds, lane, user
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: update
 UPDATE sessions SET
-    version = ?, owner = ?, clock = ?, known = ?, pair = ?, due = ?, may_live_until = ?,
+    version = ?, owner = ?, clock = ?, skew = ?, known = ?, pair = ?, due = ?, may_live_until = ?,
     verb = ?, attempt_owner = ?, number = ?, send_by = ?, wish = ?, attempt_pair = ?, lease = ?,
     sets_settle = ?, clears_settle = ?, doubt = ?, answer = ?, attempts = ?, sweeps = ?, holds = ?
 WHERE lane = ? AND user = ? AND version = ?
@@ -76,7 +76,7 @@ WHERE final = 0
 
 -- name: page
 SELECT l.id, l.tenant, s.user,
-       version, s.owner, clock, known, pair, due, may_live_until,
+       version, s.owner, clock, skew, known, pair, due, may_live_until,
        verb, attempt_owner, number, send_by, wish, attempt_pair, lease,
        sets_settle, clears_settle, doubt, answer, attempts, sweeps, holds
 FROM lanes AS l CROSS JOIN sessions AS s ON s.lane = l.id
@@ -89,7 +89,7 @@ ORDER BY l.tenant, s.user LIMIT :limit
 
 -- name: page_of_owner
 SELECT l.id, l.tenant, s.user,
-       version, s.owner, clock, known, pair, due, may_live_until,
+       version, s.owner, clock, skew, known, pair, due, may_live_until,
        verb, attempt_owner, number, send_by, wish, attempt_pair, lease,
        sets_settle, clears_settle, doubt, answer, attempts, sweeps, holds
 FROM lanes AS l CROSS JOIN sessions AS s ON s.lane = l.id
@@ -106,7 +106,7 @@ ORDER BY l.tenant, s.user LIMIT :limit
 
 -- name: page_of_orphans
 SELECT l.id, l.tenant, s.user,
-       version, s.owner, clock, known, pair, due, may_live_until,
+       version, s.owner, clock, skew, known, pair, due, may_live_until,
        verb, attempt_owner, number, send_by, wish, attempt_pair, lease,
        sets_settle, clears_settle, doubt, answer, attempts, sweeps, holds
 FROM lanes AS l CROSS JOIN sessions AS s ON s.lane = l.id
