@@ -44,7 +44,7 @@ TRANSITIONS: dict[tuple[Known, Event], Known] = {
     (_S, Event.CLEAR_UNSETTLED): _U,
     (_S, Event.CLEAR_LOST): _U,
     (_S, Event.CLEAR_REFUSED): _S,
-    (_S, Event.FOUND): _S,
+    (_S, Event.FOUND): _U,
     (_S, Event.LAPSED): _A,
     (_U, Event.SET_DONE): _S,
     (_U, Event.SET_LOST): _U,

@@ -61,7 +61,7 @@ class Placing:
             new = change.track(now.adopt(row), wish, now.at, now.owner, live_until, now.terms)
             lost = await self._ledger.put([step(row, new)])
             if not lost:
-                self._lanes[key.lane].submit(new, Rank.RENEWAL)
+                self._lanes[key.lane].submit(new, Rank.SET)
                 return
             row = lost[0]
 

@@ -81,7 +81,7 @@ class TestTracked:
     def test_it_may_be_live_until_graph_ends_it(self) -> None:
         tracked = change.track(BLANK, wish(pair=None), NOW, "me", NOW + 60, TERMS)
         assert (tracked.known, tracked.may_live_until, tracked.clock) == (U, NOW + 60, "me")
-        assert change.track(row(), wish(pair=None), NOW, "me", NOW + 60, TERMS).known is S
+        assert change.track(row(), wish(pair=None), NOW, "me", NOW + 60, TERMS).known is U
 
     def test_it_never_shortens_what_is_known(self) -> None:
         tracked = change.track(row(), wish(pair=None), NOW, "me", NOW + 60, TERMS)

@@ -26,7 +26,7 @@ LEGAL = {
     Event.CLEAR_UNSETTLED: (None, U, U),
     Event.CLEAR_LOST: (A, U, U),
     Event.CLEAR_REFUSED: (None, S, U),
-    Event.FOUND: (U, S, U),
+    Event.FOUND: (U, U, U),
     Event.LAPSED: (None, A, A),
 }
 

@@ -74,14 +74,16 @@ class SimWriter(InlineWriter):
         self._worker = None
 
     async def stop(self, last: Callable[[], None]) -> None:
-        if self._worker is not None:
-            await asyncio.wait({self._worker}, timeout=PATIENCE)
+        try:
+            if self._worker is not None:
+                await asyncio.wait({self._worker}, timeout=PATIENCE)
+        finally:  # a thread comes to its end, too, when nobody waits for it any more
             if self._worker is not None:
                 self._worker.cancel()
                 for _, _, future in self._jobs:
                     if not future.done():
                         future.set_exception(LedgerError("the ledger was closed"))
-        await super().stop(last)
+            await super().stop(last)
 
     def die(self) -> None:
         """What waits is lost; what was durable stays."""

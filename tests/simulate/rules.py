@@ -124,8 +124,8 @@ class Judge:
             self.blame(2, "cleared, without a delivered 200 since the last set")
         if kind is Kind.ALREADY_GONE and (truth.removed or truth.doubts):
             self.blame(2, "already_gone, though a clear of ours may explain the 404")
-        # An attempt that a killed process had committed counts as one that may have left.
-        crashed = any(life.dead for life in self.lives.values())
+        # An attempt that a process left open, killed or without its disk, may have left.
+        crashed = any(life.dead or life.slow_end for life in self.lives.values())
         if (
             kind is Kind.GONE_AFTER_RETRY
             and not crashed

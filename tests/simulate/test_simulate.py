@@ -18,12 +18,8 @@ COUNT = 12
 """Seeds that the suite runs; `make simulate SECONDS=...` goes on with others."""
 
 
-SKEWED = {
-    143: "lapsed by Graph's clock, though another clock, a day behind, wrote the row",
-    153: "the same; and sets_settle of one clock is compared with another's time",
-    80: "a hold is dropped as expired by a process whose clock is a day ahead",
-}
-"""Faults not yet mended, all of clocks that disagree; the other seeds leave such clocks out."""
+SKEWED = {80: "a hold is dropped as expired by a process whose clock is a day ahead"}
+"""Not promised: `until` and `ttl` are read on the clock of whichever process looks."""
 
 
 def agreed(seed: int) -> Plan:
@@ -45,7 +41,7 @@ def test_seeds_whose_clocks_agree() -> None:
         assert result.broken is None, report(result)
 
 
-@pytest.mark.parametrize("seed", [4, 11, 35, 101, 112, 129, 139])
+@pytest.mark.parametrize("seed", [4, 11, 35, 101, 112, 129, 139, 143, 153])
 def test_seeds_that_once_told_of_something(seed: int) -> None:
     result = run(draw(seed))
     assert result.broken is None, report(result)
