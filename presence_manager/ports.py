@@ -157,6 +157,8 @@ class Budgets(Protocol):
     4. It grants no more than keeps all slots in use at `now`, of all owners, within `limit`.
     5. `others` are those of the other owners, living or dead, that are in use beyond `now`.
     6. Draws of several processes at the same time are granted one after the other.
+    7. A draw that wants something keeps the slots of others in use until its own `until` at the
+       longest, for good: a clock that is ahead costs nobody more than that.
     """
 
     async def budget(self, lane: LaneId) -> Budget:

@@ -8,8 +8,14 @@ from presence_manager.ports import Budget, Draw, Share, Uses, slots
 
 
 def shared(others: Mapping[str, Uses], draw: Draw, budget: Budget) -> tuple[Share, dict[str, Uses]]:
-    """Grant what the others leave over; return that, and what of theirs is still in use."""
+    """Grant what the others leave over; return that, and what of theirs is still in use.
+
+    No slot is in use for longer than one that is drawn now: beyond it another's clock is ahead.
+    """
     kept = {owner: live for owner, uses in others.items() if (live := in_use(uses, draw.now))}
+    if draw.want:
+        for owner, uses in kept.items():
+            kept[owner] = tuple((min(until, draw.until), number) for until, number in uses)
     theirs = tuple(sorted(use for uses in kept.values() for use in uses))
     taken = slots(draw.uses, draw.now) + slots(theirs, draw.now)
     granted = max(0, min(draw.want, draw.limit - taken))

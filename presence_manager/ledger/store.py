@@ -104,8 +104,11 @@ def draw(db: Database, lane: LaneId, owner: str, draw: Draw) -> Share:
         else:
             others[name] = uses
     share, kept = shared(others, draw, _budget(db, number))
-    for name in others.keys() - kept.keys():
-        execute(SQL["end_uses"], (number, name))
+    for name, uses in others.items():
+        if name not in kept:
+            execute(SQL["end_uses"], (number, name))
+        elif kept[name][-1] != uses[-1]:  # beyond what can be
+            execute(SQL["save_uses"], (number, name, rows.uses_text(kept[name])))
     now_mine = used(draw, share.granted)
     if now_mine != mine:
         execute(SQL["save_uses"], (number, owner, rows.uses_text(now_mine)))

@@ -125,6 +125,14 @@ async def test_budgets_5_lanes_do_not_see_each_other(ledger: Ledger) -> None:
     assert share.others == ()
 
 
+async def test_budgets_7_a_clock_that_is_ahead_holds_slots_no_longer(ledger: Ledger) -> None:
+    await ledger.draw(LANE, "ahead", Draw(3600.0, ((3630.0, 5),), want=5, limit=10, until=3640.0))
+    share = await ledger.draw(LANE, "me", Draw(100.0, (), want=1, limit=10, until=140.0))
+    assert share == Share(0, ((140.0, 5), (140.0, 5)), Budget())
+    share = await ledger.draw(LANE, "me", Draw(140.0, (), want=1, limit=10, until=180.0))
+    assert share == Share(1, (), Budget())
+
+
 async def test_budgets_6_draws_at_the_same_time_are_granted_one_by_one(ledger: Ledger) -> None:
     draw = Draw(1.0, (), want=7, limit=10, until=40.0)
     shares = await asyncio.gather(*(ledger.draw(LANE, name, draw) for name in "abc"))
