@@ -23,6 +23,13 @@ class Key(NamedTuple):
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
+_FOLDED = re.compile(_GUID.pattern, re.ASCII)
+
+
+def is_folded(text: object) -> bool:
+    """Whether this is a GUID in its one spelling: the quick question, asked of millions."""
+    return isinstance(text, str) and _FOLDED.fullmatch(text) is not None
+
 
 def guid(text: str, what: str) -> str:
     """Return the id folded to lower case, so that one user has one spelling.

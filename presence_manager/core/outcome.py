@@ -10,7 +10,12 @@ from presence_manager.core.key import Key
 
 
 class Kind(StrEnum):
-    """The eight ends of a session in a sweep (design, section 6)."""
+    """The eight ends of a session in a sweep (design, section 6).
+
+    `final`: no later result may replace it.
+    """
+
+    final: bool
 
     CLEARED = "cleared"
     ALREADY_GONE = "already_gone"
@@ -21,10 +26,8 @@ class Kind(StrEnum):
     FAILED = "failed"
     UNFINISHED = "unfinished"
 
-    @property
-    def final(self) -> bool:
-        """Whether a later result may no longer replace it."""
-        return self not in (Kind.FAILED, Kind.UNFINISHED)
+    def __init__(self, name: str) -> None:
+        self.final = name not in ("failed", "unfinished")
 
 
 class Outcome(NamedTuple):

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from math import inf
+from typing import Any
 
 import structlog
 
@@ -35,6 +36,8 @@ LEAST = 40
 """Sessions at work in one lane that a sweep lets be, however many lanes there are: two batches."""
 CHUNK = 1_000
 """Rows read from the ledger, and committed, at a time."""
+
+_made: Any = tuple.__new__
 
 Source = AsyncIterator[list[Session]]
 """Sessions to clear, a chunk at a time."""
@@ -149,7 +152,7 @@ class Intake:
         while rows:
             now = self._now()
             deadline = sweep.deadline if now.at <= sweep.deadline else inf
-            staked = [self._intent(row, now, at_once=at_once) for row in rows]
+            staked = self._intents(rows, now, at_once=at_once)
             lost = await self._ledger.put([planned for planned, _ in staked])
             again: list[Session] = []
             for index, (row, (planned, send)) in enumerate(zip(rows, staked, strict=True)):
@@ -166,6 +169,24 @@ class Intake:
                 else:
                     self._fetch(row.key.lane)
             rows = again
+
+    def _intents(
+        self, rows: list[Session], now: Now, *, at_once: bool
+    ) -> list[tuple[Step, Send | None]]:
+        """The next version of each; what the ledger does not know differs in nothing but the key."""
+        staked: list[tuple[Step, Send | None]] = []
+        blank: tuple[Step, Send | None] | None = None
+        for row in rows:
+            if row.version:
+                staked.append(self._intent(row, now, at_once=at_once))
+            elif blank is None:
+                blank = self._intent(row, now, at_once=at_once)
+                staked.append(blank)
+            else:
+                like, send = blank
+                new: Session = _made(Session, (row.key, *like.row[1:]))
+                staked.append((_made(Step, (0, new, *like[2:])), send))
+        return staked
 
     def _intent(self, row: Session, now: Now, *, at_once: bool) -> tuple[Step, Send | None]:
         """The next version of the row, and what is to be sent if that is decided with it."""

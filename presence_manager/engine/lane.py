@@ -219,12 +219,13 @@ class Lane:
     # -- the tasks: do ----------------------------------------------------------------------
 
     async def _fly(self, chunk: list[Entry]) -> None:
-        """Make one request."""
+        """Make one request; while what came of it is committed, the next may leave."""
         try:
-            await Request(self, chunk).run()
+            work = await Request(self, chunk).run()
         finally:
             self._in_flight -= 1
             self._wake()
+        await self.books.apply(work)
 
     def _go_on(self, entry: Entry, plan: Plan) -> None:
         """What the commit of a plan leaves to do."""

@@ -17,7 +17,9 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.pair import SHORTEST_LEASE
 from presence_manager.core.session import Attempt, Session, Step, Terms, Wish, step
-from presence_manager.core.verdict import Verb, Verdict
+from presence_manager.core.verdict import Judgement, Verb, Verdict
+
+_GONE = {kind: Finish(kind, gone=True) for kind in Kind}
 
 
 class Plan(NamedTuple):
@@ -154,6 +156,11 @@ def withdraw(row: Session, now: Now) -> Plan:
 
 def judged(row: Session, attempt: Attempt, verdict: Verdict, now: Now) -> Plan:
     """Apply a verdict and see what comes next."""
+    if row.sweeps and change.is_simply_gone(row, attempt, verdict):  # the long way says the same
+        kind = Kind.CLEARED if verdict.judgement is Judgement.DONE else Kind.ALREADY_GONE
+        row = row._replace(attempts=row.attempts + 1)
+        told = change.outcomes(row, kind, now.at, now.owner, verdict)
+        return Plan(row, _GONE[kind], told, delete=True)
     return conclude(change.advance(row, attempt, verdict, now.owner, now.terms), now, verdict)
 
 

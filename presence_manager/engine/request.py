@@ -48,27 +48,26 @@ class Request:
         self._lane = lane
         self._entries = entries
 
-    async def run(self) -> None:
-        """Carry it out, whatever happens on the way."""
+    async def run(self) -> list[Work]:
+        """Carry it out, whatever happens on the way; return what is to be committed of it."""
         lane = self._lane
         ready = await self._still(await self._begun())
         lane.gate.stay(len(self._entries) - len(ready))
         if not ready:
-            return
+            return []
         asks = [(entry.key, _attempt(entry)) for entry in ready]
         try:
             verdicts = await self._sent(ready, asks)
         except SignInRefused as error:
             lane.gate.stay(len(ready))
-            await self._sign_in_refused(ready, error)
-            return
+            return self._sign_in_refused(ready, error)
         self._count(ready, verdicts)
         now = lane.moment()
         work: list[Work] = []
         for entry, (_, attempt), verdict in zip(ready, asks, verdicts, strict=True):
             meant = entry.note(attempt, verdict, now.at, lane.how.policy)
             work.append((entry, partial(self._judged, entry, attempt, meant, now)))
-        await lane.books.apply(work)
+        return work
 
     async def _begun(self) -> list[Entry]:
         """Return the sessions whose attempt is committed and may leave now."""
@@ -220,7 +219,7 @@ class Request:
             return given_up(plan, now, Kind.UNFINISHED, "deadline", verdict, again_at)
         return plan
 
-    async def _sign_in_refused(self, ready: list[Entry], error: SignInRefused) -> None:
+    def _sign_in_refused(self, ready: list[Entry], error: SignInRefused) -> list[Work]:
         """No token, for good: what is queued is refused as well, without a request."""
         lane = self._lane
         at = lane.clock.now()
@@ -241,7 +240,7 @@ class Request:
             return plan
 
         lane.shut(refusal, SIGN_IN_PAUSE)
-        await lane.books.apply([(entry, partial(refusal, entry)) for entry in ready])
+        return [(entry, partial(refusal, entry)) for entry in ready]
 
 
 def _attempt(entry: Entry) -> Attempt:

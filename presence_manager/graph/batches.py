@@ -38,7 +38,7 @@ MISSING: Final = "missingFromBatch"
 CONTRADICTORY: Final = "contradictoryAnswers"
 """Code of a session to which a batch answer gives two different answers."""
 
-_PLAIN_ID: Final = 36  # characters of a GUID, which need no cleaning
+_REQUEST_ID: Final = len("request-id")
 _INDEX: Final = {name: index for index, name in enumerate(ITEM_IDS)}
 
 
@@ -116,13 +116,12 @@ def _by_item(answer: Answer, items: list[Any], count: int) -> Judged:
 
 def _done(done: Verdict, headers: Any) -> Verdict:
     """The verdict on a 200: the same for all items, but for Graph's own name of the request."""
-    if not headers or type(headers) is not dict:
+    if type(headers) is not dict:
         return done
-    name = headers.get("request-id")
-    if type(name) is str and len(name) == _PLAIN_ID and name.isascii() and name.isprintable():
-        return done._replace(request_id=name)
-    name = request_id_of(folded(headers))
-    return done._replace(request_id=name) if name else done
+    for name in headers:
+        if len(name) == _REQUEST_ID and name.lower() == "request-id":
+            return done._replace(request_id=request_id_of(folded(headers)) or done.request_id)
+    return done
 
 
 def _item_verdict(answer: Answer, item: Mapping[str, Any], status: int) -> tuple[Verdict, str]:

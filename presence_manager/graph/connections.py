@@ -18,10 +18,11 @@ from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from random import getrandbits
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
-from uuid import uuid4
+from uuid import UUID
 
 from aiohttp import ClientRequest, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from aiohttp.connector import Connection
@@ -57,7 +58,8 @@ class Departure:
 
     def __init__(self, gate: Callable[[], float]) -> None:
         self.gate = gate
-        self.request_id = str(uuid4())
+        # A name, not a secret: the system's random numbers would cost a call to the kernel.
+        self.request_id = str(UUID(int=getrandbits(128), version=4))
         self.sent_at: float | None = None
         self.answer: Answer | None = None
 

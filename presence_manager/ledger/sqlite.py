@@ -29,7 +29,7 @@ class SqliteLedger:
 
     `busy_timeout` is how many seconds a call waits for another process that is writing. `writer`
     runs the work: a daemon thread, or, with `InlineWriter()`, the caller itself. Owners that have
-    not left when it is closed are dead. Carried over a fork it raises LedgerError: open another one.
+    not left when it is closed are dead. Carried over a fork it raises LedgerError: open another.
     """
 
     def __init__(

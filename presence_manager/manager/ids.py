@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from datetime import datetime
 from math import inf
 
-from presence_manager.core.key import Key, LaneId, guid
+from presence_manager.core.key import Key, LaneId, guid, is_folded
 from presence_manager.core.session import Session
 from presence_manager.engine.intake import CHUNK
 from presence_manager.errors import InvalidHold, SettingsError
@@ -57,7 +57,7 @@ class Ids:
                 key = self.key(name, where)
                 lanes[where] = key.lane
             else:
-                key = Key(lane, checked(name, "user"))
+                key = Key(lane, name if is_folded(name) else checked(name, "user"))
             if key in seen:
                 continue
             seen.add(key)

@@ -14,7 +14,6 @@ from presence_manager.core.pair import Pair
 from .virtual import (
     APP,
     OTHER,
-    START,
     TENANT,
     FakeGraph,
     SharedLedger,
