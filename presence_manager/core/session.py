@@ -69,9 +69,9 @@ class Session(NamedTuple):
     `may_live_until` is, and `skew` how many seconds Graph's clock was ahead of that one, None if
     nobody knew. `wishes` run from the oldest to the newest. `due` is when the shown session wants
     renewal. `sets_settle` and `clears_settle` are the instants until which a set or clear that was
-    given up may yet be applied. `doubt` says that a clear without an answer may explain a later 404. `answer` is
-    what the clears of the running clearing have proven so far. `attempts` counts its requests.
-    `sweeps` are the sweeps that wait for the outcome.
+    given up may yet be applied. `doubt` says that a clear without an answer may explain a later
+    404. `answer` is what the clears of the running clearing have proven so far. `attempts` counts
+    its requests. `sweeps` are the sweeps that wait for the outcome.
     """
 
     key: Key

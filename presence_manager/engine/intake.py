@@ -173,7 +173,7 @@ class Intake:
     def _intents(
         self, rows: list[Session], now: Now, *, at_once: bool
     ) -> list[tuple[Step, Send | None]]:
-        """The next version of each; what the ledger does not know differs in nothing but the key."""
+        """The next version of each; those unknown to the ledger differ in nothing but the key."""
         staked: list[tuple[Step, Send | None]] = []
         blank: tuple[Step, Send | None] | None = None
         for row in rows:
