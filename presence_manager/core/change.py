@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from math import inf, nextafter
-from typing import Any
 from zlib import crc32
 
 from presence_manager.core.key import Key
-from presence_manager.core.outcome import Kind, Outcome
+from presence_manager.core.outcome import Kind
 from presence_manager.core.pair import FADES_AFTER, LONGEST_LEASE, Pair
 from presence_manager.core.session import Attempt, Known, Session, Terms, Wish
 from presence_manager.core.table import Event, after, event_of
 from presence_manager.core.verdict import Judgement, Verb, Verdict
-
-_made: Any = tuple.__new__
 
 
 def hold(row: Session, wish: Wish, now: float, owner: str) -> Session:
@@ -56,10 +53,15 @@ def release(
 
 
 def adopt(row: Session, now: float, owner: str, terms: Terms) -> Session:
-    """Read another process's row: its clock may be any, so what it gave up settles from now on."""
+    """Read another process's row: its clock may be any, so what it gave up settles from now on.
+
+    Where nothing is left but that, it may at least take no longer.
+    """
     if row.owner == owner or not (row.sets_settle or row.clears_settle):
         return row
     settles = now + terms.settle
+    if row.over:
+        return row._replace(clears_settle=min(row.clears_settle, settles))
     return row._replace(
         owner=owner,
         sets_settle=settles if row.sets_settle else 0.0,
@@ -126,36 +128,6 @@ def expire(row: Session, now: float, owner: str) -> Session:
         return row
     live = tuple(w for w in row.wishes if w.live(now))
     return row if len(live) == len(row.wishes) else row.evolve(now, owner, wishes=live)
-
-
-def finish(row: Session, now: float, owner: str) -> Session:
-    """End the clearing: its sweeps have their outcome."""
-    return row.evolve(now, owner, sweeps=(), answer=None, attempts=0)
-
-
-def outcomes(
-    row: Session, kind: Kind, now: float, owner: str, verdict: Verdict | None, reason: str = ""
-) -> tuple[Outcome, ...]:
-    """Return one outcome for each sweep that waits for this session."""
-    status, code, message, request_id = verdict[3:7] if verdict else (None, "", "", "")
-    lapses_at = None if kind.final else row.may_live_until
-    last = (status, code, message, request_id, owner, reason, True, lapses_at)
-    return tuple(
-        [  # a third of the time of a call by name
-            _made(Outcome, (row.key, kind, sweep_id, now, row.attempts, *last))
-            for sweep_id in row.sweeps
-        ]
-    )
-
-
-def is_simply_gone(row: Session, attempt: Attempt, verdict: Verdict) -> bool:
-    """Whether a clear ended the session and nothing else is to be thought of: nearly always."""
-    return (
-        attempt.verb is Verb.CLEAR
-        and (verdict.judgement is Judgement.DONE or verdict.judgement is Judgement.GONE)
-        and row.attempt == attempt
-        and not (row.wishes or row.doubt or row.answer or row.sets_settle or row.clears_settle)
-    )
 
 
 def renewal_due(key: Key, pair: Pair, lease: float, sent_at: float) -> float:

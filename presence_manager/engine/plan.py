@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
 
-from presence_manager.core import change
+from presence_manager.core import change, ending
 from presence_manager.core.decide import Action, Finish, Rest, Send, decide
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
@@ -100,10 +100,10 @@ def conclude(row: Session, now: Now, verdict: Verdict | None = None, reason: str
     while isinstance(action, Finish):
         if action.gone and not row.clears_settle:
             row = _in_a_sweep(row, now)
-        outcomes += change.outcomes(row, action.kind, now.at, now.owner, verdict, reason)
+        outcomes += ending.outcomes(row, action.kind, now.at, now.owner, verdict, reason)
         if action.gone:
             return Plan(row, action, outcomes, delete=True)
-        row = change.finish(row, now.at, now.owner)
+        row = ending.finish(row, now.at, now.owner)
         action = now.decide(row)
     return Plan(row, action, outcomes)
 
@@ -156,10 +156,9 @@ def withdraw(row: Session, now: Now) -> Plan:
 
 def judged(row: Session, attempt: Attempt, verdict: Verdict, now: Now) -> Plan:
     """Apply a verdict and see what comes next."""
-    if row.sweeps and change.is_simply_gone(row, attempt, verdict):  # the long way says the same
+    if row.sweeps and ending.is_simply_gone(row, attempt, verdict):  # the long way says the same
         kind = Kind.CLEARED if verdict.judgement is Judgement.DONE else Kind.ALREADY_GONE
-        row = row._replace(attempts=row.attempts + 1)
-        told = change.outcomes(row, kind, now.at, now.owner, verdict)
+        told = ending.outcomes(row, kind, now.at, now.owner, verdict, more=1)
         return Plan(row, _GONE[kind], told, delete=True)
     return conclude(change.advance(row, attempt, verdict, now.owner, now.terms), now, verdict)
 
@@ -191,7 +190,7 @@ def given_up(
     if plan.delete or wants_set(plan.action) or isinstance(plan.action, Rest):
         return plan
     row = _in_a_sweep(plan.row, now)
-    told = change.outcomes(row, kind, now.at, now.owner, verdict, reason)
+    told = ending.outcomes(row, kind, now.at, now.owner, verdict, reason)
     at = now.at + now.retry if again_at is None else again_at
     return Plan(row, Rest(at), plan.outcomes + told)
 

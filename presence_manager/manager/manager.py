@@ -61,7 +61,7 @@ class PresenceManager:
         self.settings = settings = settings if settings is not None else Settings()
         self.last_report: Report | None = None
         self._ids = Ids(settings)
-        self.owner = owner_prefix(self._ids.origin, self._ids.app) + uuid4().hex
+        self.owner = owner_prefix(self._ids.origin, self._ids.app) + uuid4().hex[:16]
         self._clock = clock or SystemClock()
         self._ledger = ledger or open_ledger(
             settings.ledger.url, busy_timeout=settings.ledger.busy_timeout
@@ -227,7 +227,7 @@ class PresenceManager:
         self._holds.close()
 
     async def _leave(self) -> None:
-        """Leave the ledger; with sessions left, as a dead owner, whose siblings see to them."""
+        """Leave the ledger; with sessions left, as one that died: its siblings see to them."""
         if not await self._ledger.page(self._ids.scope(owner=self.owner), None, 1):
             await self._ledger.leave(self.owner)
 

@@ -31,6 +31,9 @@ from presence_manager.settings import Settings
 
 log = structlog.get_logger()
 
+WHOLE_SECONDS = 1.0
+"""How exactly Graph tells its time: less is no change."""
+
 
 class Works:
     """Lanes, sweeps, renewals and recovery over one ledger and one Graph.
@@ -99,8 +102,10 @@ class Works:
     def now(self) -> Now:
         """The moment, with all that the plans want to know."""
         at, graph = self._clock.now(), self._graph.date()
-        if graph is not None and graph - at != self.terms.skew:
-            self.terms = replace(self.terms, skew=graph - at)
+        if graph is not None:
+            skew = self.terms.skew
+            if skew is None or abs(graph - at - skew) > WHOLE_SECONDS:
+                self.terms = replace(self.terms, skew=graph - at)
         return Now(
             at=at,
             owner=self._owner,

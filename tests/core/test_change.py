@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presence_manager.core import change
+from presence_manager.core import change, ending
 from presence_manager.core.decide import Rest, Send, Wait, decide, may_be_live
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Kind
@@ -262,7 +262,7 @@ class TestClears:
         """Found by thinking: set lost, cleared (200), held, set lost, 404: was `already_gone`."""
         state = put(row(A, wishes=(wish(),)), LOST)
         state = clear(change.release(state, NOW + 2, "me", sweep_id="s"), DONE, NOW + 2)
-        state = change.finish(change.hold(state, wish(), NOW + 3, "me"), NOW + 3, "me")
+        state = ending.finish(change.hold(state, wish(), NOW + 3, "me"), NOW + 3, "me")
         state = put(state, LOST, NOW + 4)
         state = clear(change.release(state, NOW + 6, "me", sweep_id="t"), GONE, NOW + 20)
         assert state.answer is Kind.GONE_AFTER_RETRY
@@ -348,18 +348,18 @@ class TestAfterDeath:
 class TestEnds:
     def test_finish(self) -> None:
         done = row(A, sweeps=("s",), answer=Kind.CLEARED, attempts=2)
-        after = change.finish(done, NOW, "me")
+        after = ending.finish(done, NOW, "me")
         assert (after.sweeps, after.answer, after.attempts) == ((), None, 0)
 
     def test_one_outcome_for_each_sweep(self) -> None:
         done = row(A, sweeps=("s", "t"), attempts=2)
-        told = change.outcomes(done, Kind.CLEARED, NOW, "me", verdict(DONE), "why")
+        told = ending.outcomes(done, Kind.CLEARED, NOW, "me", verdict(DONE), "why")
         assert [outcome.sweep_id for outcome in told] == ["s", "t"]
         assert {(o.kind, o.attempts, o.owner, o.reason, o.at) for o in told} == {
             (Kind.CLEARED, 2, "me", "why", NOW)
         }
-        assert change.outcomes(row(), Kind.CLEARED, NOW, "me", None) == ()
-        assert change.outcomes(done, Kind.LAPSED, NOW, "me", None)[0].status is None
+        assert ending.outcomes(row(), Kind.CLEARED, NOW, "me", None) == ()
+        assert ending.outcomes(done, Kind.LAPSED, NOW, "me", None)[0].status is None
 
 
 class TestRenewal:
@@ -378,3 +378,25 @@ class TestRenewal:
         due = sorted(change.renewal_due(key, IN_A_CALL, 600, NOW) for key in users)
         assert due[-1] - due[0] > 55
         assert max(b - a for a, b in pairwise(due)) < 1
+
+
+class TestAdopting:
+    SETTLING = row(owner="you", sets_settle=NOW - 500.0, clears_settle=NOW + 86_400.0)
+
+    def test_what_another_process_gave_up_settles_from_now_on(self) -> None:
+        adopted = change.adopt(self.SETTLING, NOW, "me", TERMS)
+        assert (adopted.sets_settle, adopted.clears_settle) == (NOW + 10.0, NOW + 10.0)
+        assert change.adopt(adopted, NOW + 1.0, "me", TERMS) is adopted
+        assert adopted.version == self.SETTLING.version
+
+    def test_what_never_was_in_doubt_is_not(self) -> None:
+        certain = row(owner="you")
+        assert change.adopt(certain, NOW, "me", TERMS) is certain
+        one = change.adopt(self.SETTLING._replace(sets_settle=0.0), NOW, "me", TERMS)
+        assert (one.sets_settle, one.clears_settle) == (0.0, NOW + 10.0)
+
+    def test_the_memory_of_a_clear_is_kept_no_longer_than_it_takes(self) -> None:
+        for until, kept in ((NOW - 1.0, NOW - 1.0), (NOW + 86_400.0, NOW + 10.0)):
+            memory = row(Known.ABSENT, owner="you", clears_settle=until)
+            assert memory.over
+            assert change.adopt(memory, NOW, "me", TERMS).clears_settle == kept

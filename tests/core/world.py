@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import count
 
-from presence_manager.core import change
+from presence_manager.core import change, ending
 from presence_manager.core.decide import Action, Finish, Rest, Send, Wait, decide, may_be_live
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind
@@ -157,7 +157,7 @@ class World:
                 self.doubts = []
                 self.check()
                 return None
-            self.row = change.finish(self.row, self.now, owner)
+            self.row = ending.finish(self.row, self.now, owner)
             action = self.action(owner)
         self.check()
         return action

@@ -7,7 +7,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presence_manager.core import change
+from presence_manager.core import change, ending
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind
 from presence_manager.core.pair import PAIRS
@@ -69,4 +69,4 @@ def test_a_session_that_is_simply_gone(row: Session, verdict: Verdict) -> None:
 
 def test_the_short_cut_is_taken() -> None:
     row = Session(key=KEY, version=3, known=Known.SHOWN, attempt=CLEAR, sweeps=("one",))
-    assert change.is_simply_gone(row, CLEAR, Verdict(Judgement.DONE, AT, AT, 200))
+    assert ending.is_simply_gone(row, CLEAR, Verdict(Judgement.DONE, AT, AT, 200))
