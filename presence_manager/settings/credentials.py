@@ -71,7 +71,8 @@ def settle(plain: dict[str, Any], names: dict[str, str]) -> list[str]:
         name = names.get(TENANTS) or names.get(f"{TENANTS}.") or TENANTS
         del plain[TENANTS]
         return [f'{name}: is no value; write a section for each tenant: [tenants."<tenant id>"]']
-    faults, kept = [], {}
+    faults: list[str] = []
+    kept: dict[str, Any] = {}
     for spelled, section in given.items():
         tenant = str(spelled).strip().lower().replace("_", "-")  # a variable has no hyphens
         was, now = f"{TENANTS}.{spelled}", f"{TENANTS}.{tenant}"
