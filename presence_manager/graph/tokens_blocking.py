@@ -119,12 +119,12 @@ class BlockingTokens:
         )
 
 
-def token_of(result: Any, began: float) -> Token:
-    """Return the token in msal's result, asked for at `began`; raises Failure."""
+def token_of(result: Any, began: float, secrets: tuple[str, ...] = ()) -> Token:
+    """Return the token in msal's result, asked for at `began`; raises Failure, without secrets."""
     if not isinstance(result, dict):
         raise Failure("msal gave no answer")
     if "access_token" not in result:
-        raise refusal(result)
+        raise refusal(result, secrets)
     secret, life = result["access_token"], result.get("expires_in", _DEFAULT_LIFE)
     if not sendable(secret):
         raise Failure("the identity platform answered with a token that cannot be sent")

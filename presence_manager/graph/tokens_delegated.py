@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any, TypeVar
 
 from presence_manager.errors import SettingsError, SignInUnavailable
@@ -46,6 +47,21 @@ class Account:
 
     name: str
     user: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """A login under way: msal's facts, which change as it goes; the repr does not show them."""
+
+    facts: dict[str, Any]
+    code: Code
+
+    def __repr__(self) -> str:
+        return f"_Flow({self.code})"
+
+    def interval(self) -> float:
+        """Return the seconds to wait before the next question."""
+        return float(self.facts["interval"])
 
 
 class DelegatedTokens(BlockingTokens):
@@ -93,11 +109,10 @@ class DelegatedTokens(BlockingTokens):
         """
         tenant = self._tenant()
         flow = await self._run(tenant, self._begin)
-        seconds = min(float(flow["expires_in"]), _LONGEST_FLOW)
-        show(Code(_plain(flow["verification_uri"]), _plain(flow["user_code"]), seconds))
-        ends = time.monotonic() + seconds
+        show(flow.code)
+        ends = time.monotonic() + flow.code.seconds
         while time.monotonic() < ends:
-            await asyncio.sleep(min(max(float(flow["interval"]), _LEAST_PAUSE), _LONGEST_PAUSE))
+            await asyncio.sleep(min(max(flow.interval(), _LEAST_PAUSE), _LONGEST_PAUSE))
             with suppress(SignInUnavailable):  # it is asked again
                 account = await self._run(tenant, functools.partial(self._poll, flow))
                 if account is not None:
@@ -122,16 +137,18 @@ class DelegatedTokens(BlockingTokens):
         with self._application(tenant, self._deadline()) as application:
             return work(application)
 
-    def _begin(self, application: Any) -> dict[str, Any]:
-        flow: dict[str, Any] = application.initiate_device_flow(self._scopes())
-        if not all(isinstance(flow.get(name), str) for name in ("user_code", "device_code")):
+    def _begin(self, application: Any) -> _Flow:
+        facts: dict[str, Any] = application.initiate_device_flow(self._scopes())
+        if not all(isinstance(facts.get(name), str) for name in ("user_code", "device_code")):
             raise Failure("the identity platform gave no device code", refused=True)
-        flow.setdefault("verification_uri", "https://microsoft.com/devicelogin")
-        return flow
+        page = facts.get("verification_uri", "https://microsoft.com/devicelogin")
+        facts["interval"] = max(facts["interval"], 1)  # msal asks without a pause if it is 0
+        seconds = min(float(facts["expires_in"]), _LONGEST_FLOW)
+        return _Flow(facts, Code(_plain(page), _plain(facts["user_code"]), seconds))
 
-    def _poll(self, flow: dict[str, Any], application: Any) -> Account | None:
+    def _poll(self, flow: _Flow, application: Any) -> Account | None:
         """Ask once whether the user has signed in; None while not."""
-        result = application.acquire_token_by_device_flow(flow, exit_condition=lambda _: True)
+        result = application.acquire_token_by_device_flow(flow.facts, exit_condition=lambda _: True)
         if result.get("error") in _PENDING:
             return None
         token_of(result, 0.0)
@@ -153,9 +170,10 @@ class DelegatedTokens(BlockingTokens):
     def _application(self, tenant: str, deadline: float) -> Iterator[Any]:
         import msal  # noqa: PLC0415 - slow, and not needed before
 
-        from presence_manager.graph.tokens_keep import keep_of  # noqa: PLC0415 - slow
+        from presence_manager.graph.tokens_keep import keep_of, keep_path  # noqa: PLC0415 - slow
 
-        keep = keep_of(self._settings.delegated or "keyring")
+        how = self._settings.delegated or "keyring"
+        keep = keep_of(how)
         client = self._client(deadline, ())
         try:
             yield msal.PublicClientApplication(
@@ -166,6 +184,13 @@ class DelegatedTokens(BlockingTokens):
                 instance_discovery=False,
                 token_cache=keep,
             )
+        except JSONDecodeError:
+            raise Failure(
+                f"what is kept of the sign-in cannot be read: remove {keep_path(how)}, and sign in "
+                "again",
+                refused=True,
+                code="no_keep",
+            ) from None
         finally:
             client.close()
 

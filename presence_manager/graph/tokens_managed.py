@@ -7,8 +7,9 @@ its application id is the `sessionId` of its sessions, so both are compared with
 
 from __future__ import annotations
 
+import json
+import os
 import time
-from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 from presence_manager.errors import SettingsError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # The endpoint of virtual machines says 404 and 410 while it, or an identity, is being set up.
 _TRANSIENT = frozenset({404, 408, 410, 429})
+_SECRETS = ("IDENTITY_HEADER", "MSI_SECRET")  # variables in which the platform gives its own
 
 
 class ManagedTokens(BlockingTokens):
@@ -54,13 +56,9 @@ class ManagedTokens(BlockingTokens):
             with _session(ask.deadline, settings.graph.connect_timeout) as session:
                 client = msal.ManagedIdentityClient(identity, http_client=session)
                 result = client.acquire_token_for_client(resource=settings.graph.base_url)
-            token = token_of(result, began)
+            token = token_of(result, began, tuple(os.environ.get(name, "") for name in _SECRETS))
         except requests.RequestException as error:
             failure = _unreachable(error)
-        except JSONDecodeError:
-            failure = Failure(
-                "what the managed identity's endpoint answered is no JSON", again=True
-            )
         except msal.ManagedIdentityError as error:
             failure = refusal({"error": "managed_identity", "error_description": str(error)})
         except Failure as refused:
@@ -75,7 +73,7 @@ class ManagedTokens(BlockingTokens):
             return failure
         hint = "is a system-assigned identity switched on here?"
         if self._settings.managed_identity == "user":
-            hint = "is a user-assigned identity with that client_id (PRESENCE_CLIENT_ID) assigned here?"
+            hint = "is the identity of that client_id (PRESENCE_CLIENT_ID) assigned here?"
         return Failure(f"{failure.text}; {hint}", refused=True, code=failure.code)
 
     def _compare(self, claims: dict[str, Any], tenant: str) -> None:
@@ -108,17 +106,28 @@ def _session(deadline: float, connect_timeout: float) -> requests.Session:
             if left <= 0:
                 raise requests.Timeout
             more |= {"timeout": (min(connect_timeout, left), left), "allow_redirects": False}
-            response = super().request(*args, **more)
-            status = response.status_code
-            if status in _TRANSIENT or status >= 500:
-                raise Failure(
-                    f"the managed identity's endpoint answered with HTTP {status}", again=True
-                )
-            return response
+            return super().request(*args, **more)
 
     session = Session()
+    session.hooks["response"] = [_judge]  # for Service Fabric msal makes a session with the same
     session.trust_env = False  # a proxy would get the platform's secret, and ~/.netrc sign for it
     return session
+
+
+def _judge(response: requests.Response, *_: Any, **__: Any) -> None:
+    """Raise Failure for what msal would not understand, and would put into its log."""
+    status = response.status_code
+    try:
+        answer = json.loads(response.content)
+    except (ValueError, RecursionError):
+        answer = None
+    if status in _TRANSIENT or status >= 500:
+        raise Failure(f"the managed identity's endpoint answered with HTTP {status}", again=True)
+    if not isinstance(answer, dict) and status != 401:  # Arc's challenge is in a header
+        raise Failure(
+            f"what the managed identity's endpoint answered (HTTP {status}) cannot be read",
+            again=True,
+        )
 
 
 def _unreachable(error: requests.RequestException) -> Failure:

@@ -23,15 +23,10 @@ _TENANT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _in_one_piece(secret: SecretStr) -> SecretStr:
-    return SecretStr(in_one_piece(secret.get_secret_value()))
-
-
-def in_one_piece(text: str) -> str:
-    """Return a secret without blanks around it; raise ValueError for one that has some inside."""
-    text = text.strip()
+    text = secret.get_secret_value().strip()
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("has a space, a line break or another odd sign in it (not shown)")
-    return text
+    return SecretStr(text)
 
 
 Secret = Annotated[SecretStr, AfterValidator(_in_one_piece)]
