@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tenacity import wait_none
 
-from presence_manager.errors import SettingsError, SignInRefused
+from presence_manager.errors import SettingsError, SignInRefused, SignInUnavailable
 from presence_manager.graph import tokens_delegated
 from presence_manager.graph.tokens import DelegatedTokens, tokens_for
 from presence_manager.graph.tokens_delegated import Account, Code
@@ -151,6 +151,15 @@ async def test_a_login_that_is_refused_ends(reply: Reply, said: str) -> None:
             await signed_in(tokens)
         await tokens.close()
     assert "planted" not in shown(caught.value)
+
+
+async def test_a_login_needs_the_platform_to_answer() -> None:
+    with TokenServer() as server:
+        server.discovery = Reply(503, b"")
+        tokens = delegated(server)
+        with pytest.raises(SignInUnavailable, match="HTTP 503"):
+            await signed_in(tokens)
+        await tokens.close()
 
 
 async def test_a_code_that_is_not_used_in_time_ends(monkeypatch: pytest.MonkeyPatch) -> None:
