@@ -56,6 +56,7 @@ class TestKinds:
     ) -> None:
         for name in ("CLIENT_SECRET", "CLIENT_CERTIFICATE_PATH", "FEDERATED_TOKEN_FILE"):
             monkeypatch.setenv(f"AZURE_{name}", "azures")
+        monkeypatch.setenv("PRESENCE_CLIENT_ID", ONE)
         monkeypatch.setenv(f"PRESENCE_{kind.upper()}", KINDS[kind])
         assert "azures" not in str(Settings().model_dump())
         assert Settings().client_secret.get_secret_value() != "azures"
@@ -80,7 +81,7 @@ class TestKinds:
         assert Settings().federated_token_file is None
 
     def test_words_that_are_none_are_told_with_what_may_be(self) -> None:
-        assert fault(managed_identity=ONE).startswith(
+        assert fault(managed_identity=ONE, client_id=ONE).startswith(
             f"argument managed_identity: '{ONE}' is not accepted; it may be system or user ("
         )
         assert "it may be keyring or file" in fault(delegated="true")
@@ -229,5 +230,5 @@ class TestTenants:
         "alone", [{"managed_identity": "user"}, {"delegated": "file"}, {"access_token": SECRET}]
     )
     def test_what_is_of_one_tenant_goes_with_no_others(self, alone: dict[str, str]) -> None:
-        line = fault(tenants={ONE: {"client_secret": SECRET}}, **alone)
+        line = fault(client_id=TWO, tenants={ONE: {"client_secret": SECRET}}, **alone)
         assert line.startswith(f"argument {next(iter(alone))}: it is of one tenant")

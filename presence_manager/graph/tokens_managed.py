@@ -12,7 +12,6 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from presence_manager.errors import SettingsError
 from presence_manager.graph.tokens_blocking import Ask, BlockingTokens, token_of
 from presence_manager.graph.tokens_failure import Failure
 from presence_manager.graph.tokens_jwt import application_of, payload_of, tenant_of
@@ -34,12 +33,7 @@ class ManagedTokens(BlockingTokens):
         return f"ManagedTokens({self._settings.managed_identity})"
 
     def _check(self) -> None:
-        if not self._settings.client_id:
-            raise SettingsError(
-                "client_id (PRESENCE_CLIENT_ID) is not set: with managed_identity it is the "
-                "identity's application id (not its object id), for it is the sessionId of its "
-                "sessions; Entra shows it under Enterprise applications"
-            )
+        """Nothing can be wrong on this machine: `Settings` has seen to the client_id."""
 
     def _work(self, ask: Ask) -> Token:
         import msal  # noqa: PLC0415 - slow, and not needed before

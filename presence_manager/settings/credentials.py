@@ -57,16 +57,23 @@ class TenantSettings(Section, Credentials):
 
 
 def settle(plain: dict[str, Any], names: dict[str, str]) -> list[str]:
-    """Bring the tenants' sections to one spelling; return a line for each fault.
+    """Bring the tenants' sections to one spelling; return a line for each fault of credentials.
 
     What is at fault is taken out of `plain`, so that it is told once.
     """
+    faults: list[str] = []
+    if plain.get("managed_identity") and not str(plain.get("client_id") or "").strip():
+        faults.append(
+            "client_id is not set: with managed_identity it is the identity's application id (not "
+            "its object id), for it is the sessionId of its sessions; Entra shows it under "
+            "Enterprise applications"
+        )
     given = plain.get(TENANTS, {})
     if not isinstance(given, Mapping) or "" in given:
         name = names.get(TENANTS) or names.get(f"{TENANTS}.") or TENANTS
         del plain[TENANTS]
-        return [f'{name}: is no value; write a section for each tenant: [tenants."<tenant id>"]']
-    faults: list[str] = []
+        told = f'{name}: is no value; write a section for each tenant: [tenants."<tenant id>"]'
+        return [*faults, told]
     kept: dict[str, Any] = {}
     for spelled, section in given.items():
         tenant = str(spelled).strip().lower().replace("_", "-")  # a variable has no hyphens

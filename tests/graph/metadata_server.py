@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from .token_server import Reply
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from .token_server import Reply, server_certificate
 
 
 class MetadataServer:
@@ -19,7 +24,7 @@ class MetadataServer:
     The next requests get the replies in `script`, later ones a new token, or always `token`.
     """
 
-    def __init__(self, token: str = "") -> None:
+    def __init__(self, token: str = "", *, tls: bool = False) -> None:
         self.token = token
         self.asked: list[dict[str, str]] = []
         self.headers: list[dict[str, str]] = []
@@ -31,7 +36,16 @@ class MetadataServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls:
+            file = server_certificate()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(file)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            made = x509.load_pem_x509_certificate(file.read_bytes())
+            self.thumbprint = made.fingerprint(hashes.SHA1()).hex()
+        self.url = f"http{'s' * tls}://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         threading.Thread(
@@ -68,6 +82,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def handle(self) -> None:
+        with suppress(OSError):  # the client does not trust us
+            super().handle()
 
     def log_message(self, *_: object) -> None:
         pass

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import inspect
 import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+import msal
 import pytest
 from tenacity import wait_none
 
@@ -20,6 +23,15 @@ from .metadata_server import MetadataServer
 from .token_server import APP, OTHER, TENANT, Reply, jwt_of, shown, threads_gone
 
 HEADER = "planted-identity-header"
+MSAL = inspect.getsource(msal.managed_identity)
+NEWER = {
+    name: pytest.mark.skipif(sign not in MSAL, reason=f"this msal is too old for {name}")
+    for name, sign in (
+        # Without it the test would ask the machine that it runs on.
+        ("another endpoint", "AZURE_POD_IDENTITY_AUTHORITY_HOST"),
+        ("pinned certificates", "_ServiceFabricHTTPAdapter"),
+    )
+}
 
 
 @pytest.fixture
@@ -64,6 +76,7 @@ async def test_user_assigned_is_the_one_that_client_id_names(server: MetadataSer
     await given.close()
 
 
+@NEWER["another endpoint"]
 async def test_on_a_virtual_machine(
     server: MetadataServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +88,29 @@ async def test_on_a_virtual_machine(
     assert server.headers[0]["metadata"] == "true"
     assert server.asked[0]["client_id"] == APP
     await given.close()
+
+
+@NEWER["pinned certificates"]
+async def test_on_service_fabric_only_the_certificate_named_is_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with MetadataServer(tls=True) as server:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", server.url)
+        monkeypatch.setenv("IDENTITY_HEADER", HEADER)
+        monkeypatch.setenv("IDENTITY_SERVER_THUMBPRINT", server.thumbprint)
+        given = tokens()
+        old = await given.token(TENANT)
+        assert server.headers[0]["secret"] == HEADER
+        server.script += [Reply(404, b"")] * 3
+        with pytest.raises(SignInUnavailable, match="HTTP 404"):
+            await given.token(TENANT, refused=old)
+        monkeypatch.setenv("IDENTITY_SERVER_THUMBPRINT", "0" * 40)
+        with pytest.raises(SignInUnavailable, match="cannot be reached"):
+            await tokens().token(TENANT)
+        assert len(server.asked) == 4
+        await given.close()
+    threads_gone()
+    gc.collect()
 
 
 @pytest.mark.parametrize("claim", ["appid", "azp"])
@@ -177,4 +213,4 @@ async def test_nothing_secret_is_logged(
 
 def test_without_a_client_id_it_says_why_that_is_needed() -> None:
     with pytest.raises(SettingsError, match=r"application id .*sessionId"):
-        tokens_for(Settings(managed_identity="system"))
+        Settings(managed_identity="system")

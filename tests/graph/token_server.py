@@ -94,7 +94,7 @@ class TokenServer:
         self.codes: list[dict[str, str]] = []
         self._lock = threading.Lock()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(_server_certificate())
+        context.load_cert_chain(server_certificate())
 
         class Handler(_Handler):
             owner = self
@@ -104,7 +104,7 @@ class TokenServer:
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
-        self.ca_file = _server_certificate()
+        self.ca_file = server_certificate()
 
     def __enter__(self) -> Self:
         threading.Thread(
@@ -330,7 +330,8 @@ def pem(certificate: x509.Certificate) -> bytes:
 
 
 @functools.cache
-def _server_certificate() -> Path:
+def server_certificate() -> Path:
+    """Return the file with the key and the certificate of the servers on loopback."""
     key, made = certificate(ec.generate_private_key(ec.SECP256R1()))
     path = _folder() / "server.pem"
     path.write_bytes(pem_key(key) + pem(made))
