@@ -131,6 +131,10 @@ class DelegatedTokens(BlockingTokens):
             failure = Failure("there was no answer in time (sign_in_timeout)")
         except Failure as failed:
             failure = failed.bare()
+        except Exception as error:  # whatever else: its text, and its frames, may have secrets
+            failure = Failure(
+                f"the sign-in ended in an unexpected {type(error).__name__}", refused=True
+            )
         raise failure.error(tenant)
 
     def _step(self, tenant: str, work: Callable[[Any], T]) -> T:
@@ -155,7 +159,7 @@ class DelegatedTokens(BlockingTokens):
         claims = result.get("id_token_claims") or {}
         user = str(claims.get("oid", ""))
         for account in application.get_accounts():
-            if account["local_account_id"] != user:
+            if user and account["local_account_id"] != user:
                 application.remove_account(account)
         return Account(_plain(claims.get("preferred_username", "")), _plain(user))
 

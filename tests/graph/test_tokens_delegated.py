@@ -171,6 +171,20 @@ async def test_a_code_that_is_not_used_in_time_ends(monkeypatch: pytest.MonkeyPa
         await tokens.close()
 
 
+@pytest.mark.parametrize("name", ["interval", "expires_in", "user_code", "device_code"])
+async def test_an_answer_that_is_no_code_ends_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DEVICE_CODE, name, {"planted": 1})
+    with TokenServer() as server:
+        tokens = delegated(server)
+        with pytest.raises(SignInRefused, match=r"no device code|unexpected TypeError") as caught:
+            await signed_in(tokens)
+        await tokens.close()
+    assert server.forms == []
+    assert "planted" not in shown(caught.value)
+
+
 async def test_hostile_words_cannot_move_the_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DEVICE_CODE, "user_code", "A\x1b[2J\r\nB" + "x" * 500)
     with TokenServer() as server:
