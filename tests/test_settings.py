@@ -147,11 +147,6 @@ class TestCredentials:
         monkeypatch.delenv("AZURE_CLIENT_ID")
         assert Settings(client_id="ours").client_secret.get_secret_value() == SECRET
 
-    def test_what_is_not_read_yet_is_no_fault(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", "/token")
-        monkeypatch.setenv("AZURE_AUTHORITY_HOST", "x")
-        assert Settings() == Settings.model_construct()
-
     def test_they_come_whole_from_the_first_source(
         self, config: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -34,7 +34,8 @@ def test_its_active_lines_are_those_that_have_a_default_and_no_secret() -> None:
     active = flat(tomllib.loads(FILE.read_text()))
     described = {each.name: each for each in settings.Settings().describe()}
     assert not [name for name in active if described[name].secret]
-    without = {"tenant_id", "client_id", "client_certificate", "graph.ca_file"}
+    without = {"tenant_id", "client_id", "client_certificate", "graph.ca_file", "graph.cloud"}
+    without |= {"client_secret_file", "federated_token_file", "managed_identity", "delegated"}
     secrets = {each.name for each in described.values() if each.secret}
     assert set(described) - set(active) == without | secrets
 

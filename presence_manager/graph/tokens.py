@@ -6,14 +6,25 @@ from typing import TYPE_CHECKING, cast
 
 from presence_manager.errors import SettingsError
 from presence_manager.graph.tokens_credential import CredentialTokens
+from presence_manager.graph.tokens_delegated import DelegatedTokens
+from presence_manager.graph.tokens_managed import ManagedTokens
 from presence_manager.graph.tokens_msal import MsalTokens
+from presence_manager.graph.tokens_proof import MISSING, way_of
 from presence_manager.graph.tokens_ready import ReadyToken
 from presence_manager.ports import Tokens
 
 if TYPE_CHECKING:
     from presence_manager.settings import Settings
 
-__all__ = ["CredentialTokens", "MsalTokens", "ReadyToken", "adapt", "tokens_for"]
+__all__ = [
+    "CredentialTokens",
+    "DelegatedTokens",
+    "ManagedTokens",
+    "MsalTokens",
+    "ReadyToken",
+    "adapt",
+    "tokens_for",
+]
 
 
 def tokens_for(settings: Settings) -> Tokens:
@@ -24,12 +35,13 @@ def tokens_for(settings: Settings) -> Tokens:
     """
     if token := settings.access_token.get_secret_value():
         return ReadyToken(token)
-    if settings.client_certificate is not None or settings.client_secret.get_secret_value():
+    if settings.managed_identity is not None:
+        return ManagedTokens(settings)
+    if settings.delegated is not None:
+        return DelegatedTokens(settings)
+    if way_of(settings) or settings.tenants:
         return MsalTokens(settings)
-    raise SettingsError(
-        "there is nothing to sign in with: set PRESENCE_CLIENT_SECRET, or "
-        "PRESENCE_CLIENT_CERTIFICATE (a PEM or PFX file), or PRESENCE_ACCESS_TOKEN"
-    )
+    raise SettingsError(MISSING)
 
 
 def adapt(given: object, settings: Settings) -> Tokens:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from presence_manager.errors import SettingsError
+from presence_manager.graph.tokens_file import read_file
 
 if TYPE_CHECKING:
     from cryptography import x509
 
-_LARGEST = 1_048_576  # bytes; a file of certificates is a hundredth of it
+_SETTING = "client_certificate (PRESENCE_CLIENT_CERTIFICATE)"
 _KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
 _PASSWORD = "client_certificate_password (PRESENCE_CLIENT_CERTIFICATE_PASSWORD)"  # noqa: S105 - a name
 _SHA256_WITHOUT_THUMBPRINT = (1, 35)  # the msal that computes it from the certificate
@@ -60,7 +61,7 @@ def read_certificate(path: Path, password: str, now: float) -> Certificate:
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - slow
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
 
-    data = _read(path)
+    data = read_file(path, _SETTING)
     pfx = b"-----BEGIN" not in data
     key, certificates = _pfx(path, data, password) if pfx else _pem(path, data, password)
     if not isinstance(key, RSAPrivateKey):
@@ -91,25 +92,7 @@ def read_certificate(path: Path, password: str, now: float) -> Certificate:
 
 
 def _error(path: Path, what: str) -> SettingsError:
-    return SettingsError(f"client_certificate (PRESENCE_CLIENT_CERTIFICATE): {path} {what}")
-
-
-def _read(path: Path) -> bytes:
-    why = ""
-    try:
-        if path.exists() and not path.is_file():
-            raise _error(path, "is not a file")
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-    if why:
-        raise _error(path, f"cannot be read: {why}")
-    if not data.strip():
-        raise _error(path, "is empty")
-    if len(data) > _LARGEST:
-        raise _error(path, "is too large to be a certificate")
-    return data
+    return SettingsError(f"{_SETTING}: {path} {what}")
 
 
 def _pem(path: Path, data: bytes, password: str) -> tuple[object, list[x509.Certificate]]:

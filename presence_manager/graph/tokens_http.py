@@ -30,12 +30,14 @@ from presence_manager.graph.tokens_failure import Failure
 from presence_manager.graph.tokens_refusal import refusal
 
 _LARGEST = 1_048_576  # bytes of an answer that are read
+# How the token endpoint says that a device code is not used yet: msal wants to read that.
+_PENDING = frozenset({"authorization_pending", "slow_down"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What msal wants to see of an answer. Only answers with status 200 become one."""
+    """What msal wants to see of an answer; all but a few with status 200 are raised before."""
 
     status_code: int
     text: str
@@ -160,6 +162,8 @@ class IdentityClient:
         except (ValueError, RecursionError):
             document = None
         if status == 200 and isinstance(document, dict) and "error" not in document:
+            return Answer(status, text, dict(response.headers)), document
+        if status == 400 and isinstance(document, dict) and document.get("error") in _PENDING:
             return Answer(status, text, dict(response.headers)), document
         raise self._no_success(status, response.headers, document)
 

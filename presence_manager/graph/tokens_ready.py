@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import math
 import time
 from datetime import UTC, datetime
 
 from presence_manager.errors import SettingsError, SignInRefused
 from presence_manager.graph.tokens_failure import sendable
+from presence_manager.graph.tokens_jwt import payload_of
 from presence_manager.ports import Token
-
-_LONGEST_PAYLOAD = 65_536  # characters of a JWT's middle part that are looked at
-_JWT_PARTS = 3
 
 
 class ReadyToken:
@@ -65,15 +61,11 @@ class ReadyToken:
 
 def _expiry(secret: str) -> float:
     """Return the `exp` of a JWT, in seconds since the epoch; infinity for anything else."""
-    parts = secret.split(".")
-    if len(parts) != _JWT_PARTS or len(parts[1]) > _LONGEST_PAYLOAD:
+    expiry = payload_of(secret).get("exp")
+    if isinstance(expiry, bool) or not isinstance(expiry, int | float):
         return math.inf
     try:
-        payload = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        expiry = payload["exp"] if isinstance(payload, dict) else None
-        if isinstance(expiry, bool) or not isinstance(expiry, int | float):
-            return math.inf
         datetime.fromtimestamp(expiry, UTC)  # what cannot be shown cannot be meant
-        return float(expiry)
-    except (ValueError, KeyError, OverflowError, OSError, RecursionError):
+    except (ValueError, OverflowError, OSError):
         return math.inf
+    return float(expiry)

@@ -21,11 +21,16 @@ _TRANSIENT = frozenset({"temporarily_unavailable", "server_error"})
 _TRANSIENT_AADSTS = frozenset({"50196", "90006", "90024", "90033", "90055"})
 
 _SECRETS = "under Certificates & secrets of the app registration"
+_PLACES = "PRESENCE_CLIENT_SECRET, or what PRESENCE_CLIENT_SECRET_FILE holds,"
+_FEDERATED = (
+    "no federated credential of the application matches federated_token_file: compare issuer, "
+    f"subject and audience {_SECRETS}, Federated credentials"
+)
 _HINTS = {
-    "7000215": "the client secret is wrong: set PRESENCE_CLIENT_SECRET to the secret's value, "
+    "7000215": f"the client secret is wrong: set {_PLACES} to the secret's value, "
     f"not its id; if the value is lost, make a new secret {_SECRETS}",
     "7000222": f"the client secret has expired: make a new one {_SECRETS} and set "
-    "PRESENCE_CLIENT_SECRET to its value",
+    f"{_PLACES} to its value",
     "700016": "the application is not in this tenant: check PRESENCE_CLIENT_ID and "
     "PRESENCE_TENANT_ID, or have an administrator of the tenant consent to the application",
     "7000229": "the application has no service principal in this tenant: have an administrator "
@@ -36,6 +41,13 @@ _HINTS = {
     "900023": "that is no tenant id: check PRESENCE_TENANT_ID",
     "700027": "the certificate is not registered with the application: upload its public part "
     f"{_SECRETS}, or set PRESENCE_CLIENT_CERTIFICATE to the one that is",
+    "70021": _FEDERATED,
+    "700211": _FEDERATED,
+    "700212": _FEDERATED,
+    "700213": _FEDERATED,
+    "7000218": 'the application takes no sign-in of users without a secret: switch on "Allow '
+    'public client flows" under Authentication of the app registration',
+    "65001": "consent is missing: have the user or an administrator consent to Presence.ReadWrite",
     "700024": "the signed request is outside its time: set this machine's clock right",
     "53003": "a conditional access policy blocks this sign-in: have an administrator look at the "
     "sign-in log of the service principal",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from presence_manager.errors import LedgerUnusable
+from presence_manager.settings.places import state_folder
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _VOLATILE = frozenset({"tmpfs", "ramfs", "devtmpfs"})
@@ -35,22 +36,13 @@ def default_path(platform: str, environ: Mapping[str, str], home: Path | None) -
 
     `platform` is `sys.platform`. Raises LedgerUnusable where no folder of the user is known.
     """
-    inside = Path("presence-manager", "ledger.db")
-    if platform == "win32" and environ.get("LOCALAPPDATA"):
-        return Path(environ["LOCALAPPDATA"]) / inside
-    state = environ.get("XDG_STATE_HOME", "")
-    if platform not in ("win32", "darwin") and Path(state).is_absolute():
-        return Path(state) / inside
-    if home is None:
+    folder = state_folder(platform, environ, home)
+    if folder is None:
         raise LedgerUnusable(
             "no place for the ledger: this user has no home folder. Name a file with "
             "PRESENCE_LEDGER__URL=sqlite:////absolute/path/ledger.db"
         )
-    if platform == "win32":
-        return home / "AppData" / "Local" / inside
-    if platform == "darwin":
-        return home / "Library" / "Application Support" / inside
-    return home / ".local" / "state" / inside
+    return folder / "ledger.db"
 
 
 def parse_mounts(text: str) -> list[Mount]:

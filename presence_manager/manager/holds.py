@@ -279,7 +279,10 @@ def _refusal(hold: Hold, verdict: Verdict) -> HoldRefused:
     if verdict.status == 404:
         text += "; is the user id right, and the user licensed for Teams?"
     elif verdict.status in (401, 403):
-        text += "; has the application the permission Presence.ReadWrite.All, with consent?"
+        text += (
+            "; has the application the permission Presence.ReadWrite.All, with consent? "
+            "(the sign-in of a user reaches that user alone)"
+        )
     return HoldRefused(
         text + "; the hold is withdrawn",
         status=verdict.status,

@@ -5,6 +5,7 @@ by `PRESENCE_CONFIG`. The Azure variables that other tools use are understood wh
 given.
 """
 
+from presence_manager.settings.credentials import Credentials, TenantSettings
 from presence_manager.settings.model import Setting, Settings
 from presence_manager.settings.sections import (
     GraphSettings,
@@ -18,6 +19,7 @@ from presence_manager.settings.sections import (
 )
 
 __all__ = [
+    "Credentials",
     "GraphSettings",
     "HoldSettings",
     "LedgerSettings",
@@ -28,4 +30,5 @@ __all__ = [
     "Setting",
     "Settings",
     "ShutdownSettings",
+    "TenantSettings",
 ]

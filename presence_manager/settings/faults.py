@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from presence_manager.settings.credentials import TENANTS, TenantSettings
 from presence_manager.settings.sources import PREFIX, sections_of, variable_of
 
 
@@ -20,7 +21,11 @@ def told(settings: type[BaseModel], error: ValidationError, names: Mapping[str, 
     fields = fields_of(settings)
     lines = []
     for fault in error.errors(include_url=False):
-        dotted = ".".join(str(part) for part in fault["loc"][:2])
+        parts = [str(part) for part in fault["loc"]]
+        dotted = ".".join(parts[: 3 if parts[0] == TENANTS else 2])
+        if parts[0] == TENANTS:
+            inner = TenantSettings.model_fields
+            fields |= {f"{TENANTS}.{parts[1]}.{key}": value for key, value in inner.items()}
         name = names.get(dotted, dotted)
         section = dotted.removesuffix(".")
         if section in sections_of(settings):
@@ -36,14 +41,14 @@ def told(settings: type[BaseModel], error: ValidationError, names: Mapping[str, 
 
 
 def fields_of(settings: type[BaseModel]) -> dict[str, FieldInfo]:
-    """Return every setting's field by its dotted name."""
+    """Return every setting's field by its dotted name; those of a tenant's section are not here."""
     fields: dict[str, FieldInfo] = {}
     sections = sections_of(settings)
     for name, field in settings.model_fields.items():
         if name in sections:
             inner = sections[name].model_fields
             fields |= {f"{name}.{key}": value for key, value in inner.items()}
-        else:
+        elif name != TENANTS:
             fields[name] = field
     return fields
 

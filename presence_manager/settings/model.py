@@ -20,13 +20,16 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from presence_manager.errors import SettingsError
+from presence_manager.settings import clouds, credentials
+from presence_manager.settings.credentials import TENANTS, Credentials, Secret, TenantSettings
 from presence_manager.settings.faults import allowed, fields_of, told
 from presence_manager.settings.sections import (
+    Delegated,
     GraphSettings,
     HoldSettings,
     LedgerSettings,
     LogSettings,
-    OptionalFile,
+    ManagedIdentity,
     RecoverySettings,
     ReleaseSettings,
     RetrySettings,
@@ -52,13 +55,14 @@ class Setting:
     source: str
 
 
-class Settings(BaseSettings):
+class Settings(Credentials, BaseSettings):
     """All settings of presence-manager; immutable.
 
     Read from the arguments, then `PRESENCE_*` variables (nested with `__`), then the TOML file
     named by `PRESENCE_CONFIG`, then Azure's variables. A section is given as a dict, or as its
-    class. Of the credentials (`client_secret`, `client_certificate`, `access_token`) only those
-    of the first source that gives any are taken.
+    class. Of the credentials (`client_secret`, `client_secret_file`, `client_certificate`,
+    `federated_token_file`, `managed_identity`, `delegated`, `access_token`) only those of the
+    first source that gives any are taken; `tenants` has those of single tenants.
 
     Raises SettingsError for whatever is wrong, with one line for each fault: the name as it was
     given, what is wrong, and what it may be.
@@ -72,14 +76,15 @@ class Settings(BaseSettings):
         default="", description="the tenant's id, a GUID: the one meant without tenant="
     )
     client_id: str = Field(default="", description="the application's (client's) id, a GUID")
-    client_secret: SecretStr = Field(default=SecretStr(""), description="the client secret")
-    client_certificate: OptionalFile = Field(
-        default=None, description="certificate with private key to sign in with: PEM or PFX file"
+    managed_identity: ManagedIdentity = Field(
+        default=None,
+        description="the platform's managed identity: system, or user (the one client_id names)",
     )
-    client_certificate_password: SecretStr = Field(
-        default=SecretStr(""), description="password of the certificate's private key"
+    delegated: Delegated = Field(
+        default=None,
+        description="the user of presence-manager login, whose sign-in is kept in keyring or file",
     )
-    access_token: SecretStr = Field(
+    access_token: Secret = Field(
         default=SecretStr(""), description="a ready bearer token, used as it is and never renewed"
     )
     sign_in_timeout: float = Field(
@@ -93,6 +98,9 @@ class Settings(BaseSettings):
     recovery: RecoverySettings = RecoverySettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     logs: LogSettings = LogSettings()
+    tenants: dict[str, TenantSettings] = Field(
+        default={}, description="tenants that have a credential of their own"
+    )
 
     _names: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -110,7 +118,7 @@ class Settings(BaseSettings):
 
     def __hash__(self) -> int:
         """Agree with equality."""
-        return hash(tuple(self.__dict__.values()))
+        return hash(tuple(v for v in self.__dict__.values() if not isinstance(v, dict)))
 
     @classmethod
     def settings_customise_sources(
@@ -129,14 +137,6 @@ class Settings(BaseSettings):
     def _trimmed(cls, text: str) -> str:
         return text.strip()
 
-    @field_validator("client_secret", "access_token")
-    @classmethod
-    def _in_one_piece(cls, secret: SecretStr) -> SecretStr:
-        text = secret.get_secret_value().strip()
-        if not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError("has a space, a line break or another odd sign in it (not shown)")
-        return SecretStr(text)
-
     @model_validator(mode="wrap")
     @classmethod
     def _judged(cls, data: Any, handler: ModelWrapValidatorHandler[Settings]) -> Settings:
@@ -146,6 +146,7 @@ class Settings(BaseSettings):
         if len(given) > 1:
             both = " and ".join(names.get(kind, kind) for kind in given)
             faults.append(f"{both}: more than one credential is given; keep one")
+        faults += [*clouds.settle(plain, names), *credentials.settle(plain, names)]
         try:
             settings = handler(plain)
         except ValidationError as error:
@@ -157,41 +158,47 @@ class Settings(BaseSettings):
 
     def describe(self) -> tuple[Setting, ...]:
         """Return every setting with its meaning and its present value, secrets masked."""
-        described = []
-        for name, field in fields_of(type(self)).items():
-            section, _, key = name.rpartition(".")
-            value = getattr(getattr(self, section) if section else self, key)
-            described.append(
-                Setting(
-                    name=name,
-                    variable=variable_of(name),
-                    description=field.description or "",
-                    allowed=allowed(field),
-                    default=_shown(field.default),
-                    value=_shown(value),
-                    secret=isinstance(value, SecretStr),
-                    source=self._names.get(name, ""),
-                )
+        found = {
+            name: (field, getattr(getattr(self, section) if section else self, key))
+            for name, field in fields_of(type(self)).items()
+            for section, _, key in [name.rpartition(".")]
+        } | {
+            f"{TENANTS}.{tenant}.{key}": (TenantSettings.model_fields[key], getattr(given, key))
+            for tenant, given in self.tenants.items()
+            for key in sorted(given.model_fields_set)
+        }
+        return tuple(
+            Setting(
+                name=name,
+                variable=variable_of(name),
+                description=field.description or "",
+                allowed=allowed(field),
+                default=_shown(field.default),
+                value=_shown(value),
+                secret=isinstance(value, SecretStr),
+                source=self._names.get(name, ""),
             )
-        return tuple(described)
+            for name, (field, value) in found.items()
+        )
 
 
 def _plain(value: Any) -> Any:
     """Take of a section given as its class only what was set, so that the rest may be merged."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
     return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
 
 
-def _unwrapped(data: Any) -> tuple[dict[str, Any], dict[str, str]]:
+def _unwrapped(data: Mapping[str, Any], above: str = "") -> tuple[dict[str, Any], dict[str, str]]:
     """Separate the values from the names under which they were given."""
     plain: dict[str, Any] = {}
     names: dict[str, str] = {}
     for name, value in data.items():
         if isinstance(value, Mapping):
-            inner = plain[name] = {}
-            for key, each in value.items():
-                inner[key] = _value(each, f"{name}.{key}", names)
+            plain[name], inner = _unwrapped(value, f"{above}{name}.")
+            names |= inner
         else:
-            plain[name] = _value(value, name, names)
+            plain[name] = _value(value, f"{above}{name}", names)
     return plain, names
 
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+", re.ASCII)
 
 
-def _origin(url: str) -> str:
+def origin(url: str) -> str:
     """Return scheme, host and port in one spelling; anything more, or less, is a ValueError."""
     try:
         parts = urlsplit(url.strip())
@@ -61,11 +61,15 @@ def _at_home(path: Path) -> Path:
         return path
 
 
-Origin = Annotated[str, AfterValidator(_origin)]
+Origin = Annotated[str, AfterValidator(origin)]
 LedgerUrl = Annotated[str, AfterValidator(_ledger_url)]
 File = Annotated[Path, AfterValidator(_at_home)]
-OptionalFile = Annotated[File | None, BeforeValidator(lambda value: None if value == "" else value)]
+_EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
+OptionalFile = Annotated[File | None, _EmptyIsNone]
 """A file's path; empty text means none."""
+Cloud = Annotated[Literal["global", "usgov-l4", "usgov-l5"] | None, _EmptyIsNone]
+ManagedIdentity = Annotated[Literal["system", "user"] | None, _EmptyIsNone]
+Delegated = Annotated[Literal["keyring", "file"] | None, _EmptyIsNone]
 
 
 class Section(BaseModel):
@@ -79,6 +83,9 @@ class Section(BaseModel):
 class GraphSettings(Section):
     """How Graph is reached."""
 
+    cloud: Cloud = Field(
+        default=None, description="Microsoft's cloud by name: sets base_url and authority"
+    )
     base_url: Origin = Field(
         default="https://graph.microsoft.com",
         description="origin of Microsoft Graph, without the version",

@@ -22,9 +22,18 @@ from presence_manager.errors import SettingsError
 
 PREFIX = "PRESENCE_"
 CONFIG = "PRESENCE_CONFIG"
-CREDENTIALS = ("client_secret", "client_certificate", "access_token")
+CREDENTIALS = (
+    "client_secret",
+    "client_secret_file",
+    "client_certificate",
+    "federated_token_file",
+    "managed_identity",
+    "delegated",
+    "access_token",
+)
 """The kinds of credential; one is used."""
 
+_TENANTS = "tenants"
 _PASSWORD = "client_certificate_password"  # noqa: S105
 # What Kubernetes puts into every pod for a service called presence, or presence-anything.
 _SERVICE_LINK = re.compile(
@@ -85,7 +94,10 @@ class Source(PydanticBaseSettingsSource):
         values: dict[str, Any] = {}
         for dotted, given in self.given():
             section, dot, key = dotted.partition(".")
-            if section in sections:  # an empty key stands for the section as a whole
+            if section == _TENANTS and key.count(".") == 1:
+                tenant, _, key = key.partition(".")
+                values.setdefault(section, {}).setdefault(tenant, {})[key] = given
+            elif section in (*sections, _TENANTS):  # an empty key stands for the section as a whole
                 values.setdefault(section, {})[key] = given
             else:
                 values[section + dot + key] = given
@@ -132,11 +144,19 @@ class TomlFile(Source):
         path = os.environ.get(CONFIG, "")
         sections = sections_of(self.settings_cls)
         for name, value in (_read(path) if path else {}).items():
-            if name in sections and isinstance(value, dict):
-                for key, inner in value.items():
+            if name in (*sections, _TENANTS) and isinstance(value, dict):
+                for key, inner in _leaves(value, deep=name == _TENANTS):
                     yield f"{name}.{key}", Given(inner, in_print(f"{path}: {name}.{key}"))
             else:
                 yield name, Given(value, in_print(f"{path}: {name}"))
+
+
+def _leaves(section: dict[str, Any], *, deep: bool) -> Iterable[tuple[str, Any]]:
+    for key, value in section.items():
+        if deep and isinstance(value, dict) and value:
+            yield from ((f"{key}.{inner}", each) for inner, each in value.items())
+        else:
+            yield key, value
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -154,9 +174,8 @@ def _read(path: str) -> dict[str, Any]:
 class Azure(Source):
     """The variables of Azure's own tools, where ours are not given.
 
-    A secret comes before a certificate, as it does in Azure's EnvironmentCredential. What
-    signs in as another application than ours is left alone. Variables of workload identity,
-    such as AZURE_FEDERATED_TOKEN_FILE, are not read yet.
+    A secret comes before a certificate, and that before workload identity, as they do in Azure's
+    DefaultAzureCredential. What signs in as another application than ours is left alone.
     """
 
     def given(self) -> Iterable[tuple[str, Given]]:
@@ -168,15 +187,21 @@ class Azure(Source):
         theirs = os.environ.get("AZURE_CLIENT_ID", "").strip().casefold()
         if ours and theirs and ours != theirs:
             return
+        graph = self.current_state.get("graph", {})
+        if not any(_bare(graph.get(name)) for name in ("cloud", "authority")):
+            yield from _azure("graph.authority", "AZURE_AUTHORITY_HOST", scheme="https://")
         if os.environ.get("AZURE_CLIENT_SECRET"):
             yield from _azure("client_secret", "AZURE_CLIENT_SECRET")
         elif os.environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
             yield from _azure("client_certificate", "AZURE_CLIENT_CERTIFICATE_PATH")
             if not kinds(self.current_state) and _PASSWORD not in self.current_state:
                 yield from _azure(_PASSWORD, "AZURE_CLIENT_CERTIFICATE_PASSWORD")
+        else:
+            yield from _azure("federated_token_file", "AZURE_FEDERATED_TOKEN_FILE")
 
 
-def _azure(name: str, variable: str) -> Iterable[tuple[str, Given]]:
+def _azure(name: str, variable: str, *, scheme: str = "") -> Iterable[tuple[str, Given]]:
+    """Return the variable if it is set; `scheme` is put before an address that has none."""
     value = os.environ.get(variable)
     if value:
-        yield name, Given(value, variable)
+        yield name, Given(value if "://" in value else scheme + value, variable)

@@ -12,8 +12,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from presence_manager import Kind, PresenceManager, Progress, Settings
+from presence_manager import HoldRefused, Kind, PresenceManager, Progress, Settings
 from presence_manager.emulator import Emulator
+from presence_manager.engine import request
+from presence_manager.graph.tokens import MsalTokens
 
 from .truth import APP, TENANT, contradictions, user
 
@@ -61,6 +63,26 @@ async def test_by_client_secret(revoke: bool) -> None:
     async with Emulator(tls=True, limit=1_000_000, latency=0.02, apps={APP: SECRET}) as emulator:
         await swept(emulator, settings(emulator, client_secret=SECRET), revoke)
         assert emulator.token_requests <= (2 if revoke else 1) * 2  # discovery and token for each
+
+
+async def test_a_secret_in_a_file_heals_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request, "SIGN_IN_PAUSE", 0.0)
+    file, ticks = tmp_path / "secret", [0.0]
+    file.write_text("the-secret-of-yesterday")
+    async with Emulator(tls=True, apps={APP: SECRET}) as emulator:
+        how = settings(emulator, client_secret_file=file)
+        tokens = MsalTokens(how, ticks=lambda: ticks[0])
+        async with PresenceManager(how, tokens=tokens) as presence:
+            with pytest.raises(HoldRefused, match="AADSTS7000215"):
+                await presence.hold(USERS[0], "Busy")
+            file.write_text(f"{SECRET}\n")
+            ticks[0] += 5  # for as long tokens repeat a refusal; so do lanes
+            hold = await presence.hold(USERS[0], "Busy")
+            assert hold.state == "shown"
+        assert presence.last_report is not None
+        assert presence.last_report.ok
 
 
 async def test_by_certificate(tmp_path: Path) -> None:

@@ -156,8 +156,10 @@ def test_msal_and_requests_are_not_imported_before_a_token_is_needed() -> None:
         import sys
         from presence_manager.graph.tokens import adapt
         from presence_manager.settings import Settings
-        adapt(None, Settings(client_id="app", client_secret="x"))
-        print(sorted({"msal", "requests", "cryptography", "jwt"} & set(sys.modules)))
+        for way in ({"client_secret": "x"}, {"managed_identity": "user"}, {"delegated": "file"}):
+            adapt(None, Settings(client_id="app", **way))
+        heavy = {"msal", "msal_extensions", "requests", "cryptography", "jwt"}
+        print(sorted(heavy & set(sys.modules)))
     """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],

@@ -7,6 +7,7 @@ blocking client, and a refused TLS handshake must leave nothing behind in the te
 from __future__ import annotations
 
 import atexit
+import base64
 import functools
 import json
 import shutil
@@ -36,6 +37,13 @@ TENANT = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
 APP = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 SECRET = "s3cr3t/with+odd~characters=planted"
+DEVICE_CODE = {
+    "device_code": "planted-device-code",
+    "user_code": "ABC-DEF",
+    "verification_uri": "https://microsoft.com/devicelogin",
+    "expires_in": 900,
+    "interval": 0,
+}
 
 
 @dataclass
@@ -70,8 +78,9 @@ def refused(code: int, error: str, text: str, **more: Any) -> Reply:
 class TokenServer:
     """Serves while entered. `forms` are the token requests, `gets` the paths of the others.
 
-    The next token requests get the replies in `script`, later ones a new token; `discovery`
-    replaces the OpenID configuration.
+    The next token requests get the replies in `script`, later ones what `judge` says of the form,
+    or a new token; `discovery` replaces the OpenID configuration. `codes` are the forms of those
+    who asked for a device code.
     """
 
     def __init__(self, life: float = 3600) -> None:
@@ -81,9 +90,11 @@ class TokenServer:
         self.headers: list[dict[str, str]] = []
         self.script: deque[Reply] = deque()
         self.discovery: Reply | None = None
+        self.judge: Callable[[dict[str, str]], Reply | None] = lambda form: None
+        self.codes: list[dict[str, str]] = []
         self._lock = threading.Lock()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(_server_certificate())
+        context.load_cert_chain(server_certificate())
 
         class Handler(_Handler):
             owner = self
@@ -93,7 +104,7 @@ class TokenServer:
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
-        self.ca_file = _server_certificate()
+        self.ca_file = server_certificate()
 
     def __enter__(self) -> Self:
         threading.Thread(
@@ -122,11 +133,18 @@ class TokenServer:
                         "issuer": f"{base}/v2.0",
                         "token_endpoint": f"{base}/oauth2/v2.0/token",
                         "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+                        "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
                     },
                 )
+            if path.endswith("/devicecode"):
+                self.codes.append(form)
+                return Reply(200, DEVICE_CODE)
             self.forms.append(form)
             if self.script:
                 return self.script.popleft()
+            judged = self.judge(form)
+            if judged is not None:
+                return judged
             token = self.secret(len(self.forms))
             return Reply(
                 200, {"token_type": "Bearer", "expires_in": self.life, "access_token": token}
@@ -179,6 +197,30 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+def jwt_of(**claims: Any) -> str:
+    """A token that says this of itself, with a planted signature."""
+    middle = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"eyJhbGciOiJub25lIn0.{middle}.planted-signature"
+
+
+def user_reply(user: str, name: str, token: str = "planted-access-1") -> Reply:
+    """What a user who has signed in is answered with."""
+    info = base64.urlsafe_b64encode(json.dumps({"uid": user, "utid": TENANT}).encode()).decode()
+    claims = {"oid": user, "tid": TENANT, "preferred_username": name, "aud": APP, "sub": user}
+    return Reply(
+        200,
+        {
+            "token_type": "Bearer",
+            "scope": "https://graph.example/Presence.ReadWrite openid profile",
+            "expires_in": 3600,
+            "access_token": token,
+            "refresh_token": f"planted-refresh-of-{user}",
+            "id_token": jwt_of(**claims, exp=time.time() + 3600, iss="https://x", iat=time.time()),
+            "client_info": info.rstrip("="),
+        },
+    )
+
+
 def settings_for(server: TokenServer, **more: Any) -> Any:
     """Settings that sign in at this server, by secret unless told otherwise."""
     from presence_manager.settings import Settings
@@ -186,6 +228,8 @@ def settings_for(server: TokenServer, **more: Any) -> Any:
     graph = {"base_url": "https://graph.example", "authority": server.url}
     graph |= {"ca_file": str(server.ca_file)} | more.pop("graph", {})
     given = {"client_id": APP, "client_secret": SECRET, "graph": graph} | more
+    if any(given.get(kind) for kind in _OTHERS):
+        given["client_secret"] = None
     return Settings(**given)
 
 
@@ -225,6 +269,9 @@ def threads_gone() -> None:
         if thread.name.startswith("sign-in"):
             thread.join(5)
             assert not thread.is_alive()
+
+
+_OTHERS = ("client_secret_file", "client_certificate", "federated_token_file", "delegated")
 
 
 @functools.cache
@@ -283,7 +330,8 @@ def pem(certificate: x509.Certificate) -> bytes:
 
 
 @functools.cache
-def _server_certificate() -> Path:
+def server_certificate() -> Path:
+    """Return the file with the key and the certificate of the servers on loopback."""
     key, made = certificate(ec.generate_private_key(ec.SECP256R1()))
     path = _folder() / "server.pem"
     path.write_bytes(pem_key(key) + pem(made))

@@ -217,6 +217,22 @@ def recover(deadline: Deadline = None, json: Json = False) -> None:
 
 
 @app.command()
+def login() -> None:
+    """Sign in as a user, by a code on any device, to show that user's own presence."""
+    from presence_manager.hosts.cli import login as command  # noqa: PLC0415
+
+    finish(command.login)
+
+
+@app.command()
+def logout() -> None:
+    """Forget the user who signed in on this machine."""
+    from presence_manager.hosts.cli import login as command  # noqa: PLC0415
+
+    finish(command.logout)
+
+
+@app.command()
 def emulator(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     host: Annotated[str, typer.Option(help="An address of this machine.")] = "127.0.0.1",

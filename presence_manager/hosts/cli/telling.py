@@ -96,5 +96,8 @@ def _because(cause: Cause, result: Result) -> str:
     elif like.reason == "attempts":
         said = f"{said or 'no answer'}, after {like.attempts or 'several'} attempts"
     if like.reason == "denied" and like.status in (401, 403):
-        said += "; has the application the permission Presence.ReadWrite.All, with consent?"
+        said += (
+            "; has the application the permission Presence.ReadWrite.All, with consent? "
+            "(the sign-in of a user reaches that user alone)"
+        )
     return f"{who}: {said or like.reason or 'no reason is known'}"

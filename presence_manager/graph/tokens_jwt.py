@@ -1,0 +1,34 @@
+"""What a token says of itself, unverified: for messages and for checks against mistakes only."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+_LONGEST_PAYLOAD = 65_536  # characters of a JWT's middle part that are looked at
+_JWT_PARTS = 3
+
+
+def payload_of(secret: str) -> dict[str, Any]:
+    """Return the claims of a JWT; none for anything else, as a token need not be one."""
+    parts = secret.split(".")
+    if len(parts) != _JWT_PARTS or len(parts[1]) > _LONGEST_PAYLOAD:
+        return {}
+    try:
+        payload = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+def application_of(claims: dict[str, Any]) -> str:
+    """Return the id of the application that the token was given to; empty if it does not say."""
+    said = claims.get("appid") or claims.get("azp")
+    return said.lower() if isinstance(said, str) else ""
+
+
+def tenant_of(claims: dict[str, Any]) -> str:
+    """Return the tenant that the token is for; empty if it does not say."""
+    said = claims.get("tid")
+    return said.lower() if isinstance(said, str) else ""
