@@ -191,7 +191,8 @@ class Lane:
         self._draw()
         at = inf
         if self.desk.queue and not self._share.drawing and self._in_flight < self.width.now:
-            at = max(silent, self.gate.next_free(now.at))
+            free = now.at < silent and self.gate.free(now.at)
+            at = silent if free else max(silent, self.gate.next_free(now.at))
         self.desk.later.arm(now.at, at)
 
     @property

@@ -247,3 +247,16 @@ async def test_nobody_waits_and_nothing_turns_between_renewals() -> None:
         before = loop.turns  # type: ignore[attr-defined]
         await asyncio.sleep(200.0)
         assert loop.turns - before <= 2  # type: ignore[attr-defined]
+
+
+@virtual
+async def test_what_waits_goes_on_after_a_silence_that_nothing_else_ends() -> None:
+    graph = FakeGraph()
+    names = [user(n) for n in range(3)]
+    for name in names:
+        graph.answers[name] = ["refused"]
+    limits = {"in_flight": 1, "batch": "off"}
+    async with manager(graph, graph=limits, retry={"attempts": 1}) as presence:
+        report = await presence.sweep(names, deadline=60.0)
+    assert report.counts == {Kind.UNFINISHED: 3}
+    assert report.seconds < 5.0
