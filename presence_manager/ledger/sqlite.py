@@ -17,7 +17,7 @@ from presence_manager.ledger.database import Database
 from presence_manager.ledger.owners import OwnerLocks
 from presence_manager.ledger.place import file_warnings, place_warnings
 from presence_manager.ledger.writer import ThreadWriter, Writer
-from presence_manager.ports import Budget, Draw, Query, Scope, Share
+from presence_manager.ports import Budget, Draw, Query, Scope, Share, Tally
 
 T = TypeVar("T")
 
@@ -91,6 +91,10 @@ class SqliteLedger:
     async def lanes(self, origin: str, app: str) -> list[LaneId]:
         """Return the lanes of the application on that Graph."""
         return await self._run(lambda db: store.lanes(db, origin, app), writes=False)
+
+    async def tally(self, origin: str, app: str, due_by: float) -> list[Tally]:
+        """Return how many sessions there are of each kind."""
+        return await self._run(lambda db: store.tally(db, origin, app, due_by), writes=False)
 
     async def enter(self, owner: str) -> None:
         """Lock this owner's file; LedgerError if another process of that name is alive."""
