@@ -12,8 +12,7 @@ from typing import NamedTuple, Protocol
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
-from presence_manager.core.pair import Pair
-from presence_manager.core.session import Attempt, Known, Session, Step
+from presence_manager.core.session import Attempt, Session, Step, Tally
 from presence_manager.core.verdict import Verdict
 
 
@@ -33,22 +32,6 @@ class Scope:
     owner: str | None = None
     orphans_of: frozenset[str] | None = None
     sweep: str | None = None
-
-
-class Tally(NamedTuple):
-    """How many sessions of one tenant are alike.
-
-    `held` says whether anybody still holds them, `due` how many of them want renewal by the
-    instant that was asked about. `oldest` is when the first of them came into the ledger.
-    """
-
-    tenant: str
-    known: Known
-    pair: Pair | None
-    held: bool
-    sessions: int
-    due: int
-    oldest: float
 
 
 class Sessions(Protocol):

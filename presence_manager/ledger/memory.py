@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Outcome
-from presence_manager.core.session import Known, Session, Step
+from presence_manager.core.session import Known, Session, Step, Tally
 from presence_manager.ledger.checks import check_owner, check_scope, check_steps, not_open
 from presence_manager.ledger.shares import shared, used
-from presence_manager.ports import Budget, Draw, Query, Scope, Share, Tally, Uses
+from presence_manager.ports import Budget, Draw, Query, Scope, Share, Uses
 
 _WHERE = "in memory"
 

@@ -8,9 +8,9 @@ from typing import Any
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.pair import PAIRS, Pair
-from presence_manager.core.session import Attempt, Known, Session, Wish
+from presence_manager.core.session import Attempt, Known, Session, Tally, Wish
 from presence_manager.core.verdict import Verb
-from presence_manager.ports import Tally, Uses
+from presence_manager.ports import Uses
 
 Columns = tuple[Any, ...]
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Outcome
-from presence_manager.core.session import Session, Step
+from presence_manager.core.session import Session, Step, Tally
 from presence_manager.errors import LedgerError
 from presence_manager.ledger import store
 from presence_manager.ledger.checks import check_owner, check_scope, check_steps, not_open
@@ -17,7 +17,7 @@ from presence_manager.ledger.database import Database
 from presence_manager.ledger.owners import OwnerLocks
 from presence_manager.ledger.place import file_warnings, place_warnings
 from presence_manager.ledger.writer import ThreadWriter, Writer
-from presence_manager.ports import Budget, Draw, Query, Scope, Share, Tally
+from presence_manager.ports import Budget, Draw, Query, Scope, Share
 
 T = TypeVar("T")
 

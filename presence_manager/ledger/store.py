@@ -8,12 +8,12 @@ from typing import Any
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Outcome
-from presence_manager.core.session import Session, Step, Wish
+from presence_manager.core.session import Session, Step, Tally, Wish
 from presence_manager.ledger import rows
 from presence_manager.ledger.database import SQL, Database
 from presence_manager.ledger.shares import shared, used
 from presence_manager.ledger.trouble import damaged
-from presence_manager.ports import Budget, Draw, Query, Scope, Share, Tally, Uses
+from presence_manager.ports import Budget, Draw, Query, Scope, Share, Uses
 
 
 def get(db: Database, keys: Sequence[Key]) -> list[Session]:

@@ -6,8 +6,8 @@ from math import inf
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.pair import PAIRS
-from presence_manager.core.session import Known, Session, Step, Wish
-from presence_manager.ports import Ledger, Tally
+from presence_manager.core.session import Known, Session, Step, Tally, Wish
+from presence_manager.ports import Ledger
 
 ORIGIN, APP = "https://graph.microsoft.com", "app-1"
 ONE, TWO = LaneId(ORIGIN, APP, "tenant-1"), LaneId(ORIGIN, APP, "tenant-2")

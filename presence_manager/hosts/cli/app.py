@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from presence_manager.hosts.cli import watching
 from presence_manager.hosts.cli.running import debug, finish
 
 _HELP = """Tracks, renews and clears the Teams presence sessions that an application holds.
@@ -216,27 +217,8 @@ def recover(deadline: Deadline = None, json: Json = False) -> None:
     finish(lambda: show.recover(deadline, json=json))
 
 
-@app.command()
-def doctor(
-    tenant: Annotated[str | None, typer.Option(help="Sign in to this tenant only.")] = None,
-    user: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="Set, read back and clear this user, to try it all."),
-    ] = None,
-    pair: Annotated[
-        str, typer.Option("--as", metavar="PAIR", help="How --user is shown meanwhile.")
-    ] = "Busy/InACall",
-    json: Json = False,
-) -> None:
-    """Look at all that setting and clearing depend on; a line for each check, with what to do.
-
-    Settings, network, clock, sign-in, permission, ledger, what is held, and the time to clear it.
-    Changes nothing, but for --user, who is shown for some seconds. Exit status: 0 all is well or
-    only warned of, 1 a check failed, 2 settings are wrong, 3 no tenant could sign in.
-    """
-    from presence_manager.hosts.cli import doctor as command  # noqa: PLC0415
-
-    finish(lambda: command.doctor(command.Asked(tenant=tenant, user=user, pair=pair, json=json)))
+app.command()(watching.doctor)
+app.command()(watching.top)
 
 
 @app.command()

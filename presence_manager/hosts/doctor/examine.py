@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from presence_manager.core.key import LaneId
 from presence_manager.core.pair import Pair
+from presence_manager.core.session import Tally
 from presence_manager.errors import LedgerError, SettingsError, SignInError
 from presence_manager.graph.tokens import tokens_for
 from presence_manager.hosts.cli.opening import file_of
@@ -17,7 +18,7 @@ from presence_manager.hosts.doctor import claims, held, ledger, network, trial
 from presence_manager.hosts.doctor.finding import Finding, State, fail, ok, skipped
 from presence_manager.hosts.doctor.signin import sign_in
 from presence_manager.manager import PresenceManager
-from presence_manager.ports import Draw, Ledger, Tally, Tokens, slots
+from presence_manager.ports import Draw, Ledger, Tokens, slots
 from presence_manager.settings import Settings
 
 MOST_TENANTS = 20

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from math import inf
 from typing import NamedTuple
 
+from presence_manager.core.session import Known, Tally
 from presence_manager.engine.budget import FIRST_BUDGET
 from presence_manager.hosts.cli.times import clock_time, spoken
 from presence_manager.hosts.doctor.finding import Finding, ok, warn
-from presence_manager.ports import Budget, Tally
+from presence_manager.ports import Budget
 from presence_manager.settings import Settings
 
 _NAMED = 3
@@ -45,7 +46,7 @@ async def held(tallies: Sequence[Tally], now: float) -> Finding:
         return ok("held", "no session is held")
     oldest = spoken(max(0.0, now - min(each.oldest for each in tallies)))
     says = f"{_sessions(tenants.total())}, the oldest for {oldest}: {_of(tenants)}"
-    left = sum(each.sessions for each in tallies if not each.held)
+    left = sum(t.sessions for t in tallies if not t.held and t.known is not Known.ABSENT)
     if left:
         return warn(
             "held",
