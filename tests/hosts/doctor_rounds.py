@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from cli_runs import APP, SECRET, TENANT
+from cli_runs import APP, SECRET, TENANT, Run
 
 from presence_manager import Settings
 from presence_manager.emulator import Emulator
@@ -85,3 +85,8 @@ async def server(
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}", asked
+
+
+def complaints(run: Run) -> list[str]:
+    """What a command said on stderr, but for asyncio's word on a busy machine."""
+    return [line for line in run.err.splitlines() if not line.startswith("Executing <")]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cli_runs import APP, SECRET, TENANT, Cli, user
+from doctor_rounds import complaints
 
 from presence_manager.emulator import Emulator
 from presence_manager.hosts.cli.doctor import status_of
@@ -36,7 +37,7 @@ def cli(tmp_path: Path, emulator: Emulator) -> Cli:
 
 async def test_a_line_for_each_check(cli: Cli) -> None:
     run = await cli.run("doctor")
-    assert (run.status, run.err) == (0, "")
+    assert (run.status, complaints(run)) == (0, [])
     lines = run.out.splitlines()
     assert [line.split()[1] for line in lines] == [
         *("settings", "graph", "authority", "clock", "sign-in", "token", "permission"),
@@ -47,7 +48,7 @@ async def test_a_line_for_each_check(cli: Cli) -> None:
 
 async def test_json_has_the_same(cli: Cli, emulator: Emulator) -> None:
     run = await cli.run("doctor", "--json", "--user", user(1), "--as", "Away/Away")
-    assert (run.status, run.err) == (0, "")
+    assert (run.status, complaints(run)) == (0, [])
     said = run.json
     assert list(said) == ["ok", "status", "findings"]
     assert (said["ok"], said["status"]) == (True, 0)
@@ -60,7 +61,7 @@ async def test_a_check_that_fails_is_status_1(cli: Cli, emulator: Emulator) -> N
     cli.environment["PRESENCE_ACCESS_TOKEN"] = emulator.token(TENANT, APP, roles=["User.Read"])
     cli.environment["PRESENCE_CLIENT_SECRET"] = ""
     run = await cli.run("doctor")
-    assert (run.status, run.err) == (1, "")
+    assert (run.status, complaints(run)) == (1, [])
     line = next(line for line in run.out.splitlines() if line.startswith("fail"))
     assert "permission" in line
     assert "lacks the role Presence.ReadWrite.All" in line
@@ -70,7 +71,7 @@ async def test_a_check_that_fails_is_status_1(cli: Cli, emulator: Emulator) -> N
 async def test_settings_that_are_wrong_are_status_2(cli: Cli) -> None:
     cli.environment |= {"PRESENCE_GRPH__BUDGET": "5", "PRESENCE_HOLD__LEASE": "5"}
     run = await cli.run("doctor")
-    assert (run.status, run.err) == (2, "")
+    assert (run.status, complaints(run)) == (2, [])
     lines = run.out.splitlines()
     assert [line.split()[:2] for line in lines] == [["fail", "settings"]] * 2
     assert "did you mean PRESENCE_GRAPH__BUDGET" in run.out
@@ -88,7 +89,7 @@ async def test_settings_that_are_wrong_are_status_2(cli: Cli) -> None:
 async def test_no_sign_in_is_status_3(cli: Cli) -> None:
     cli.environment["PRESENCE_CLIENT_SECRET"] = "wrong"
     run = await cli.run("doctor")
-    assert (run.status, run.err) == (3, "")
+    assert (run.status, complaints(run)) == (3, [])
     assert "AADSTS7000215" in run.out
 
 

@@ -6,8 +6,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +19,9 @@ from presence_manager.hosts.cli.opening import file_of, ledger_of, settings
 from presence_manager.hosts.cli.output import console
 from presence_manager.hosts.cli.running import Status, Stop, Wrong, serve, while_read
 from presence_manager.hosts.cli.times import seconds
+from presence_manager.hosts.top.books import Books
 from presence_manager.hosts.top.frame import Frame, Source
+from presence_manager.hosts.top.remote import NoDaemon, Remote
 from presence_manager.hosts.top.screen import drawn
 
 _SHORTEST = 0.5
@@ -42,88 +44,73 @@ class Asked:
 def top(asked: Asked) -> int:
     """Watch until told to stop; return the exit status."""
     pause = max(_SHORTEST, seconds(asked.interval, "--interval"))
-    token = _token(asked.token_file) if asked.token_file else ""
+    token = token_of(asked.token_file) if asked.token_file else ""
     if token and not asked.url:
         raise Wrong("--token-file: is for a daemon; name it with --url")
-    url = _url(asked.url) if asked.url else ""
-    screen = console()
-    live = not asked.once and screen.is_terminal
+    url = url_of(asked.url) if asked.url else ""
+    source = Remote(url, token) if url else _books()
+    live = not asked.once and console().is_terminal
 
     async def work(stop: Stop) -> int:
-        from presence_manager.hosts.top.remote import NoDaemon  # noqa: PLC0415 - slow
-
         try:
-            async with _source(url, token) as source:
-                first = asyncio.create_task(source.look(time.time()))
-                if await stop.comes_before(first):
-                    first.cancel()
-                    await asyncio.wait({first})
-                elif live:
-                    await _watch(source, first.result(), stop, pause)
-                else:
-                    with while_read():
-                        screen.print(drawn(first.result(), time.time(), None))
+            await source.open()
+            await _watch(source, stop, pause if live else None)
         except NoDaemon as error:
             raise Wrong(str(error)) from None
+        finally:
+            await source.close()
         return Status.DONE
 
     return serve(work)
 
 
-async def _watch(source: Source, frame: Frame, stop: Stop, pause: float) -> None:
-    from presence_manager.hosts.top.remote import NoDaemon  # noqa: PLC0415 - slow
-
+async def _watch(source: Source, stop: Stop, pause: float | None) -> None:
+    """Show a frame, and on a terminal (`pause` seconds) another, until the stop is asked."""
+    frame = await _look(source, stop)
     screen = console()
+    if frame is None:
+        return
+    if pause is None:
+        with while_read():
+            screen.print(drawn(frame, time.time(), None))
+        return
     note = ""
     with _keys(stop), Live(console=screen, screen=True, auto_refresh=False) as live:
-        while True:
+        while not stop.asked.is_set():
             picture = drawn(frame, time.time(), screen.size.height, note)
             live.update(picture, refresh=True)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await stop.asked.wait()
-                    return
-            looking = asyncio.create_task(source.look(time.time()))
-            if await stop.comes_before(looking):
-                looking.cancel()
-                await asyncio.wait({looking})
-                return
             try:
-                frame, note = looking.result(), ""
-            except (LedgerError, NoDaemon) as error:  # it may come back: what was seen last stays
+                frame, note = await _look(source, stop) or frame, ""
+            except (LedgerError, NoDaemon) as error:  # it may come back: the last frame stays
                 note = str(error)
 
 
-@asynccontextmanager
-async def _source(url: str, token: str) -> AsyncIterator[Source]:
-    source = _remote(url, token) if url else await _books()
-    try:
-        yield source
-    finally:
-        await source.close()
+async def _look(source: Source, stop: Stop) -> Frame | None:
+    """Take a frame; None when the stop is asked first."""
+    looking = asyncio.create_task(source.look(time.time()))
+    if await stop.comes_before(looking):
+        looking.cancel()
+        await asyncio.wait({looking})
+        return None
+    return looking.result()
 
 
-def _remote(url: str, token: str) -> Source:
-    from presence_manager.hosts.top.remote import Remote  # noqa: PLC0415 - slow
-
-    return Remote(url, token)
-
-
-async def _books() -> Source:
-    from presence_manager.hosts.top.books import Books  # noqa: PLC0415 - slow
-
+def _books() -> Source:
     found = settings()
     ledger = ledger_of(found)
     path = file_of(ledger)
     if path is None:
         raise Wrong("a ledger in memory can be seen by its own process only: --url asks a daemon")
-    if not await asyncio.to_thread(path.exists):
+    if not path.exists():
         raise Wrong(f"there is no ledger at {path} yet; PRESENCE_LEDGER__URL names another one")
-    await ledger.open()
     return Books(ledger, found, str(path))
 
 
-def _url(text: str) -> str:
+def url_of(text: str) -> str:
+    """Where the daemon listens: an origin, or unix:/path. Raises Wrong."""
     text = text.strip().rstrip("/")
     if text.startswith("unix:/"):
         return text
@@ -139,7 +126,8 @@ def _url(text: str) -> str:
     return text
 
 
-def _token(file: str) -> str:
+def token_of(file: str) -> str:
+    """Read the one token that the file holds. Raises Wrong."""
     try:
         with Path(file).expanduser().open("rb") as opened:
             text = opened.read(_LONGEST_TOKEN + 1).decode("ascii").strip()

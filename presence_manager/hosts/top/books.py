@@ -29,7 +29,7 @@ _PAGE = 5_000
 
 
 class Books:
-    """A ledger that is open; `path` is how it is named."""
+    """A ledger; `path` is how it is named."""
 
     def __init__(self, ledger: Ledger, found: Settings, path: str) -> None:
         self._ledger = ledger
@@ -38,6 +38,10 @@ class Books:
         self._origin, self._app = found.graph.base_url, found.client_id.lower()
         self._after = 0
         self._seen: Counter[tuple[int, str]] = Counter()
+
+    async def open(self) -> None:
+        """Open the ledger. Raises LedgerUnusable."""
+        await self._ledger.open()
 
     async def look(self, now: float) -> Frame:
         """Return what there is at `now`. Raises LedgerError."""

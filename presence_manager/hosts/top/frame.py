@@ -48,6 +48,10 @@ class Frame:
 class Source(Protocol):
     """Where frames come from."""
 
+    async def open(self) -> None:
+        """Make it ready."""
+        ...
+
     async def look(self, now: float) -> Frame:
         """Return what there is at `now`, seconds since the epoch."""
         ...

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from aiohttp import BaseConnector, ClientError, ClientSession, ClientTimeout, UnixConnector
+from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector
 
 from presence_manager.graph.bodies import Unreadable, read
 from presence_manager.graph.connections import user_agent
@@ -38,6 +38,20 @@ class Remote:
         self._rates = Rates()
         self._session: ClientSession | None = None
 
+    async def open(self) -> None:
+        """Begin; nothing is sent yet."""
+        unix = self._url.removeprefix("unix:") if self._url.startswith("unix:") else ""
+        headers = {"Accept-Encoding": "identity", "User-Agent": user_agent()}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        self._session = ClientSession(
+            "http://localhost" if unix else self._url,
+            connector=UnixConnector(unix) if unix else None,
+            headers=headers,
+            timeout=ClientTimeout(total=_TIMEOUT),
+            auto_decompress=False,
+        )
+
     async def look(self, now: float) -> Frame:
         """Return what there is at `now`. Raises NoDaemon."""
         tenants, metrics = await asyncio.gather(self._get("/v1/tenants"), self._get("/metrics"))
@@ -65,9 +79,9 @@ class Remote:
             await self._session.close()
 
     async def _get(self, path: str) -> bytes:
-        session = self._session or self._open()
+        assert self._session is not None
         try:
-            async with session.get(path, allow_redirects=False) as response:
+            async with self._session.get(path, allow_redirects=False) as response:
                 body = await read(response, _LARGEST)
         except (ClientError, OSError, ValueError) as error:
             why = "no answer in time" if isinstance(error, TimeoutError) else _why(error)
@@ -81,21 +95,6 @@ class Remote:
         if response.status != 200:
             raise NoDaemon(f"{self._url} answers HTTP {response.status} to {path}")
         return body
-
-    def _open(self) -> ClientSession:
-        unix = self._url.removeprefix("unix:") if self._url.startswith("unix:") else ""
-        connector: BaseConnector | None = UnixConnector(unix) if unix else None
-        headers = {"Accept-Encoding": "identity", "User-Agent": user_agent()}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        self._session = ClientSession(
-            "http://localhost" if unix else self._url,
-            connector=connector,
-            headers=headers,
-            timeout=ClientTimeout(total=_TIMEOUT),
-            auto_decompress=False,
-        )
-        return self._session
 
 
 def _why(error: Exception) -> str:
