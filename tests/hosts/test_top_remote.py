@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
-from cli_runs import APP, TENANT, Cli, until, user
+from cli_runs import TENANT, Cli, until, user
 from doctor_rounds import complaints, server
 
 from presence_manager.emulator import Emulator
@@ -137,10 +138,17 @@ async def test_the_daemon_itself(tmp_path: Path, emulator: Emulator) -> None:
         await until(lambda: ready.exists() and ready.read_text().strip())
         url = re.search(r"http://[\d.:]+", ready.read_text())
         assert url, ready.read_text()
-        emulator.put_session(TENANT, APP, user(1))
+        hold = f"{url.group()}/v1/tenants/default/users/{user(1)}/holds/call"
+        body = {"availability": "Busy", "activity": "InACall"}
+        async with httpx.AsyncClient() as client:
+            assert (await client.put(hold, json=body)).status_code == 200
+            assert (await client.delete(hold)).status_code == 200
+            assert (await client.put(hold, json=body)).status_code == 200
         run = await cli.run("top", "--url", url.group())
         assert (run.status, complaints(run)) == (0, [])
         assert f"daemon {url.group()}" in run.out
         assert "open, owner" in run.out
+        assert re.search(rf"{TENANT}\s+1\s+0\s+0\s+0\s+0\s+\d+ of ", run.out), run.out
+        assert re.search(r"cleared\s+1\b", run.out), run.out
         process.terminate()
         await process.wait()

@@ -40,7 +40,7 @@ def top(
         str | None, typer.Option(metavar="FILE", help="A file with the daemon's bearer token.")
     ] = None,
     interval: Annotated[
-        str, typer.Option(metavar="TIME", help="Between two looks, 500ms is the least.")
+        str, typer.Option(metavar="TIME", help="Between two looks, 0.5s at least.")
     ] = "2s",
     once: Annotated[bool, typer.Option("--once", help="Print what is there now, and end.")] = False,
 ) -> None:

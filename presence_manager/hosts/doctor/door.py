@@ -39,7 +39,7 @@ class Unreached(Exception):
 class Answer(NamedTuple):
     """An answer, times in seconds since the epoch.
 
-    `at` is the middle of the wait for it, on our clock, `date` what the server says the time is.
+    `at` is when it came, on our clock, `date` what the server said the time was then.
     `expires` is when its certificate ends, None without TLS. `proxy` is the one on the way.
     """
 
@@ -91,14 +91,13 @@ async def look(url: str, how: GraphSettings, *, token: str = "", most: int | Non
                 auto_decompress=False,
             ) as session,
         ):
-            begun = time.time()
             async with session.get(
                 url,
                 allow_redirects=False,
                 proxy=proxy.url if proxy else None,
                 proxy_headers=proxy.headers if proxy else None,
             ) as response:
-                at = (begun + time.time()) / 2
+                at = time.time()
                 answered = folded(response.headers)
                 body = b"" if most is None else await read(response, most)
     except Unreadable as error:
