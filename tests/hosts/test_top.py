@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.pair import PAIRS
 from presence_manager.core.session import Known, Session, Step, Wish
 from presence_manager.hosts.cli.running import Wrong
-from presence_manager.hosts.cli.top import token_of, url_of
+from presence_manager.hosts.cli.top import Asked, token_of, top, url_of
 from presence_manager.hosts.top.books import Books
 from presence_manager.hosts.top.frame import Frame, OutcomeLine, TenantLine
 from presence_manager.hosts.top.screen import drawn
@@ -86,7 +87,7 @@ async def test_a_frame_of_a_ledger(ledger: Ledger) -> None:
         TenantLine(TENANT, (4, 1, 1, 1, 1), 0, 1500, 0.0),
         TenantLine(OTHER_TENANT, (1, 0, 0, 0, 0), 7, 80, 25.0),
     )
-    assert frame.about == "1 process alive, 1 sessions of another application or Graph"
+    assert frame.about == "1 process alive, 1 session of another application or Graph"
     assert frame.shown == {"Busy/InACall": 3, "Away/Away": 1}
     # Looking has taken nothing.
     share = await ledger.draw(TWO, "you", Draw(now=NOW))
@@ -165,16 +166,22 @@ async def test_what_cannot_be_watched(cli: Cli) -> None:
     await cli.each(
         {
             (): f"there is no ledger at {cli.ledger} yet",
-            ("--interval", "soon"): "--interval: 'soon' is not a duration",
-            ("--url", "http://127.0.0.1:1"): "is the daemon running there?",
             ("--url", "unix:/nowhere/sock"): "is the daemon running there?",
-            ("--token-file", cli.file("abc", name="one")): "name it with --url",
         },
         "top",
     )
     cli.environment["PRESENCE_LEDGER__URL"] = "memory://"
     await cli.each({(): "--url asks a daemon"}, "top")
     assert not cli.ledger.exists()
+
+
+def test_what_is_not_understood(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("abc")
+    asked = Asked(url=None, token_file=str(tmp_path / "token"), interval="2s", once=True)
+    with pytest.raises(Wrong, match="name it with --url"):
+        top(asked)
+    with pytest.raises(Wrong, match="--interval: 'soon' is not a duration"):
+        top(replace(asked, interval="soon"))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +266,7 @@ async def terminal(cli: Cli, *words: str) -> AsyncIterator[Terminal]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
-@pytest.mark.parametrize("end", ["q", signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("end", ["q", signal.SIGINT])
 async def test_on_a_terminal_it_goes_on_until_it_is_ended(cli: Cli, end: str | int) -> None:
     ledger = SqliteLedger(cli.ledger)
     await ledger.open()

@@ -155,7 +155,9 @@ def _keys(stop: Stop) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def pressed() -> None:
-        typed = os.read(keyboard, 1024)
+        typed = b""
+        with suppress(OSError):
+            typed = os.read(keyboard, 1024)
         if not typed:  # the terminal is gone
             loop.remove_reader(keyboard)
         if not typed or any(key in _QUIT for key in typed):

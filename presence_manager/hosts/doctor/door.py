@@ -90,16 +90,16 @@ async def look(url: str, how: GraphSettings, *, token: str = "", most: int | Non
                 timeout=ClientTimeout(total=None, connect=how.connect_timeout),
                 auto_decompress=False,
             ) as session,
-        ):
-            async with session.get(
+            session.get(
                 url,
                 allow_redirects=False,
                 proxy=proxy.url if proxy else None,
                 proxy_headers=proxy.headers if proxy else None,
-            ) as response:
-                at = time.time()
-                answered = folded(response.headers)
-                body = b"" if most is None else await read(response, most)
+            ) as response,
+        ):
+            at = time.time()
+            answered = folded(response.headers)
+            body = b"" if most is None else await read(response, most)
     except Unreadable as error:
         raise Unreached(error.code, str(error)) from None
     except (ClientError, OSError, ValueError) as error:

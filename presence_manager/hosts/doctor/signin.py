@@ -6,6 +6,7 @@ import time
 from math import isinf
 
 from presence_manager.errors import SignInError, SignInRefused
+from presence_manager.hosts.cli.times import spoken
 from presence_manager.hosts.doctor.finding import Finding, fail, ok, warn
 from presence_manager.ports import Tokens
 from presence_manager.settings import Settings
@@ -40,6 +41,4 @@ async def sign_in(tokens: Tokens, tenant: str, found: Settings) -> Finding:
         says = f"tenant {tenant}: {what}, never renewed, and it {ends}"
         return (warn if left > 0 else fail)("sign-in", says, do)
     never = ", never renewed" if ready else ""
-    return ok(
-        "sign-in", f"tenant {tenant}: {what}; the token is good for {left / 60:.0f} min{never}"
-    )
+    return ok("sign-in", f"tenant {tenant}: {what}; the token is good for {spoken(left)}{never}")

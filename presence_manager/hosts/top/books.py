@@ -63,11 +63,13 @@ class Books:
     async def _about(self) -> str:
         alive, dead = await self._ledger.alive(), await self._ledger.dead()
         foreign = await self._ledger.foreign(self._origin, self._app)
-        told = [f"{len(alive)} process{'' if len(alive) == 1 else 'es'} alive"]
+        told = [f"{len(alive)} process{'es' if len(alive) != 1 else ''} alive"]
         if dead:
             told.append(f"{len(dead)} dead: `presence-manager recover` clears what they left")
         if foreign:
-            told.append(f"{foreign:,} sessions of another application or Graph")
+            told.append(
+                f"{foreign:,} session{'s' if foreign != 1 else ''} of another application or Graph"
+            )
         return ", ".join(told)
 
     async def _tenants(self, tallies: Sequence[Tally], now: float) -> tuple[TenantLine, ...]:
