@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import httpx
@@ -16,10 +17,10 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.pair import PAIRS, Pair
 from presence_manager.emulator import Emulator, Fault
 from presence_manager.graph.tokens import ReadyToken
-from presence_manager.hosts.doctor.examine import Ask
+from presence_manager.hosts.doctor.examine import Ask, examine
 from presence_manager.hosts.doctor.finding import Finding
 from presence_manager.hosts.doctor.trial import read_back
-from presence_manager.ledger import SqliteLedger
+from presence_manager.ledger import SqliteLedger, open_ledger
 from presence_manager.manager import PresenceManager
 
 WHO = user(7)
@@ -118,6 +119,19 @@ async def test_nobody_is_tried_without_a_sign_in(emulator: Emulator, tmp_path: P
     found = await look(settings_of(emulator, tmp_path, client_secret="wrong"), ASK)
     assert found["set"].state == "skipped"
     assert emulator.operations == 0
+
+
+async def test_whoever_stops_listening_leaves_nobody_shown(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    found = settings_of(emulator, tmp_path)
+    async with aclosing(examine(found, ASK, lambda: open_ledger(found.ledger.url))) as findings:
+        async for finding in findings:
+            if finding.name == "set":
+                break
+    assert [e.verb for e in emulator.journal_for(WHO)] == ["set", "clear"]
+    assert emulator.sessions() == []
+    assert await rows(tmp_path) == 0
 
 
 async def read(origin: str, tmp_path: Path) -> Finding:

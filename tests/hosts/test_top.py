@@ -87,7 +87,7 @@ async def test_a_frame_of_a_ledger(ledger: Ledger) -> None:
         TenantLine(TENANT, (4, 1, 1, 1, 1), 0, 1500, 0.0),
         TenantLine(OTHER_TENANT, (1, 0, 0, 0, 0), 7, 80, 25.0),
     )
-    assert frame.about == "1 process alive, 1 session of another application or Graph"
+    assert frame.about == "1 process alive, 1 left alone, of another application or Graph"
     assert frame.shown == {"Busy/InACall": 3, "Away/Away": 1}
     # Looking has taken nothing.
     share = await ledger.draw(TWO, "you", Draw(now=NOW))

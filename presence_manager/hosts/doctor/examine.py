@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,14 +53,17 @@ async def examine(
     tokens = tokens_for(found)
     signed_in = False
     try:
-        async for finding in _sign_ins(tokens, found, ask, _tenants(found, ask, book)):
-            signed_in |= finding.name == "sign-in" and finding.state is not State.FAIL
-            yield finding
+        tenants = _tenants(found, ask, book)
+        async with aclosing(_sign_ins(tokens, found, ask, tenants)) as findings:
+            async for finding in findings:
+                signed_in |= finding.name == "sign-in" and finding.state is not State.FAIL
+                yield finding
         for finding in book.findings:
             yield finding
         if ask.user and signed_in:
-            async for finding in _try(found, ask, open_ledger(), tokens):
-                yield finding
+            async with aclosing(_try(found, ask, open_ledger(), tokens)) as findings:
+                async for finding in findings:
+                    yield finding
         elif ask.user:
             yield skipped("set", "without a sign-in no user can be set")
     finally:

@@ -67,9 +67,7 @@ class Books:
         if dead:
             told.append(f"{len(dead)} dead: `presence-manager recover` clears what they left")
         if foreign:
-            told.append(
-                f"{foreign:,} session{'s' if foreign != 1 else ''} of another application or Graph"
-            )
+            told.append(f"{foreign:,} left alone, of another application or Graph")
         return ", ".join(told)
 
     async def _tenants(self, tallies: Sequence[Tally], now: float) -> tuple[TenantLine, ...]:
