@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
-from presence_manager.core.session import Attempt, Session, Step
+from presence_manager.core.session import Attempt, Session, Step, Tally
 from presence_manager.core.verdict import Verdict
 
 
@@ -52,6 +52,8 @@ class Sessions(Protocol):
     11. `foreign` counts the rows of other origins or applications.
     12. `lanes` answers every lane of the origin and application that has a row, perhaps more, by
         tenant.
+    13. `tally` counts the sessions of the origin and application that are alike in tenant, known,
+        pair and held, in this order; none of them twice.
     """
 
     async def get(self, keys: Sequence[Key]) -> list[Session]:
@@ -72,6 +74,10 @@ class Sessions(Protocol):
 
     async def lanes(self, origin: str, app: str) -> list[LaneId]:
         """Return the lanes of the application on that Graph."""
+        ...
+
+    async def tally(self, origin: str, app: str, due_by: float) -> list[Tally]:
+        """Return how many sessions there are, and how many want renewal by `due_by`."""
         ...
 
 

@@ -159,6 +159,22 @@ def step(old: Session, new: Session, *outcomes: Outcome, delete: bool = False) -
     return Step(old.version, new, outcomes, delete, old.wishes != new.wishes)
 
 
+class Tally(NamedTuple):
+    """How many sessions of one tenant are alike.
+
+    `held` says whether anybody still holds them, `due` how many of them want renewal by the
+    instant that was asked about. `oldest` is when the first of them came into the ledger.
+    """
+
+    tenant: str
+    known: Known
+    pair: Pair | None
+    held: bool
+    sessions: int
+    due: int
+    oldest: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """The durations the rules reckon with, in seconds.

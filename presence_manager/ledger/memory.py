@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Outcome
-from presence_manager.core.session import Session, Step
+from presence_manager.core.session import Known, Session, Step, Tally
 from presence_manager.ledger.checks import check_owner, check_scope, check_steps, not_open
 from presence_manager.ledger.shares import shared, used
 from presence_manager.ports import Budget, Draw, Query, Scope, Share, Uses
@@ -91,6 +91,26 @@ class MemoryLedger:
         self._check()
         lanes = sorted({key.lane for key in self._rows})
         return [lane for lane in lanes if lane[:2] == (origin, app)]
+
+    async def tally(self, origin: str, app: str, due_by: float) -> list[Tally]:
+        """Return how many sessions there are of each kind."""
+        self._check()
+        alike: dict[tuple[str, Known, str, bool], list[Session]] = {}
+        for row in self._from(Scope(origin=origin, app=app), None):
+            like = (row.tenant, row.known, str(row.pair or ""), bool(row.wishes))
+            alike.setdefault(like, []).append(row)
+        return [
+            Tally(
+                tenant=tenant,
+                known=known,
+                pair=rows[0].pair,
+                held=held,
+                sessions=len(rows),
+                due=sum(row.due <= due_by for row in rows),
+                oldest=min(row.version for row in rows) / 1e6,
+            )
+            for (tenant, known, _, held), rows in sorted(alike.items())
+        ]
 
     async def enter(self, owner: str) -> None:
         """Count the owner among the living."""

@@ -8,7 +8,7 @@ from typing import Any
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.pair import PAIRS, Pair
-from presence_manager.core.session import Attempt, Known, Session, Wish
+from presence_manager.core.session import Attempt, Known, Session, Tally, Wish
 from presence_manager.core.verdict import Verb
 from presence_manager.ports import Uses
 
@@ -93,6 +93,12 @@ def session(key: Key, columns: Sequence[Any], wishes: tuple[Wish, ...]) -> Sessi
         attempts=columns[19],
         sweeps=tuple(sweeps.split("\n")) if sweeps else (),
     )
+
+
+def tally(columns: Sequence[Any]) -> Tally:
+    """Return the count from the columns of the query `tally`."""
+    tenant, known, pair, held, sessions, due, version = columns
+    return Tally(tenant, _KNOWN[known], _pair(pair), held != 0, sessions, due, version / 1e6)
 
 
 def hold_columns(row: Session, lane: int) -> list[Columns]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Outcome
-from presence_manager.core.session import Session, Step
+from presence_manager.core.session import Session, Step, Tally
 from presence_manager.errors import LedgerError
 from presence_manager.ledger import store
 from presence_manager.ledger.checks import check_owner, check_scope, check_steps, not_open
@@ -91,6 +91,10 @@ class SqliteLedger:
     async def lanes(self, origin: str, app: str) -> list[LaneId]:
         """Return the lanes of the application on that Graph."""
         return await self._run(lambda db: store.lanes(db, origin, app), writes=False)
+
+    async def tally(self, origin: str, app: str, due_by: float) -> list[Tally]:
+        """Return how many sessions there are of each kind."""
+        return await self._run(lambda db: store.tally(db, origin, app, due_by), writes=False)
 
     async def enter(self, owner: str) -> None:
         """Lock this owner's file; LedgerError if another process of that name is alive."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Outcome
-from presence_manager.core.session import Session, Step, Wish
+from presence_manager.core.session import Session, Step, Tally, Wish
 from presence_manager.ledger import rows
 from presence_manager.ledger.database import SQL, Database
 from presence_manager.ledger.shares import shared, used
@@ -78,6 +78,16 @@ def lanes(db: Database, origin: str, app: str) -> list[LaneId]:
     """Return the lanes of the application on that Graph."""
     found = db.connection.execute(SQL["lanes"], (origin, app)).fetchall()
     return [LaneId(origin, app, tenant) for (tenant,) in found]
+
+
+def tally(db: Database, origin: str, app: str, due_by: float) -> list[Tally]:
+    """Return how many sessions there are of each kind."""
+    values = {"origin": origin, "app": app, "due_by": due_by}
+    found = db.connection.execute(SQL["tally"], values).fetchall()
+    try:
+        return [rows.tally(columns) for columns in found]
+    except KeyError as error:
+        raise damaged(db.path, f"a session holds {error}") from error
 
 
 def budget(db: Database, lane: LaneId) -> Budget:

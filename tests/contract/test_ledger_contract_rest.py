@@ -233,6 +233,7 @@ USES: list[Callable[[Ledger], Awaitable[object]]] = [
     lambda ledger: ledger.save_budget(LANE, Budget()),
     lambda ledger: ledger.draw(LANE, "one", Draw(0.0)),
     lambda ledger: ledger.lanes(ORIGIN, APP),
+    lambda ledger: ledger.tally(ORIGIN, APP, 0.0),
     lambda ledger: ledger.outcomes(ALL, 0, 1),
     lambda ledger: ledger.forget(0.0),
 ]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from presence_manager.hosts.cli import watching
 from presence_manager.hosts.cli.running import debug, finish
 
 _HELP = """Tracks, renews and clears the Teams presence sessions that an application holds.
@@ -214,6 +215,10 @@ def recover(deadline: Deadline = None, json: Json = False) -> None:
     from presence_manager.hosts.cli import show  # noqa: PLC0415
 
     finish(lambda: show.recover(deadline, json=json))
+
+
+app.command()(watching.doctor)
+app.command()(watching.top)
 
 
 @app.command()

@@ -34,7 +34,7 @@ def show(*, json: bool) -> int:
 def check() -> int:
     """Say what is wrong with the settings, a line for each fault; nothing is sent."""
     found = Settings()  # raises SettingsError with a line for each fault
-    wrong = [text for look in (_ids, _network, _sign_in, _ledger) for text in look(found)]
+    wrong = [*faults(found), *_ledger(found)]
     for text in wrong:
         fail(text)
     if wrong:
@@ -43,6 +43,11 @@ def check() -> int:
     with while_read():
         print(f"the settings can work; nothing was sent. The ledger is {ledger or 'in memory'}.")
     return Status.DONE
+
+
+def faults(found: Settings) -> list[str]:
+    """What cannot work, a line for each fault; nothing is sent, and the ledger is not opened."""
+    return [text for look in (_ids, _network, _sign_in) for text in look(found)]
 
 
 def _ids(found: Settings) -> Iterator[str]:

@@ -126,6 +126,13 @@ ORDER BY l.tenant, s.user LIMIT :limit
 SELECT count(*) FROM lanes AS l CROSS JOIN sessions AS s ON s.lane = l.id
 WHERE NOT (l.origin = ? AND l.app = ?)
 
+-- name: tally
+SELECT l.tenant, known, pair, holds > 0, count(*), sum(due <= :due_by), min(version)
+FROM lanes AS l CROSS JOIN sessions AS s ON s.lane = l.id
+WHERE l.origin = :origin AND l.app = :app
+GROUP BY l.tenant, known, pair, holds > 0
+ORDER BY l.tenant, known, pair, holds > 0
+
 -- name: outcomes
 SELECT position, o.sweep, l.origin, l.app, l.tenant, o.user, kind, at, attempts, status,
        code, message, request_id, owner, reason, lapses_at

@@ -1,0 +1,1 @@
+"""`presence-manager top`: what is held, cleared and refused, as it changes."""
