@@ -219,6 +219,11 @@ class RecoverySettings(Section):
 class ShutdownSettings(Section):
     """How the manager closes."""
 
+    policy: Literal["clear", "keep"] = Field(
+        default="clear",
+        description="clear: clear all sessions; keep: leave holds with a name, or an end of their "
+        "own, to the next process on this ledger, which goes on with them",
+    )
     deadline: float = Field(
         default=8.0, ge=0, le=86400, description="seconds the closing sweep may take"
     )
