@@ -6,6 +6,7 @@ given.
 """
 
 from presence_manager.settings.credentials import Credentials, TenantSettings
+from presence_manager.settings.http import HttpSettings
 from presence_manager.settings.model import Setting, Settings
 from presence_manager.settings.sections import (
     GraphSettings,
@@ -22,6 +23,7 @@ __all__ = [
     "Credentials",
     "GraphSettings",
     "HoldSettings",
+    "HttpSettings",
     "LedgerSettings",
     "LogSettings",
     "RecoverySettings",

@@ -23,6 +23,7 @@ from presence_manager.errors import SettingsError
 from presence_manager.settings import clouds, credentials
 from presence_manager.settings.credentials import TENANTS, Credentials, Secret, TenantSettings
 from presence_manager.settings.faults import allowed, fields_of, told
+from presence_manager.settings.http import HttpSettings
 from presence_manager.settings.sections import (
     Delegated,
     GraphSettings,
@@ -97,6 +98,7 @@ class Settings(Credentials, BaseSettings):
     retry: RetrySettings = RetrySettings()
     recovery: RecoverySettings = RecoverySettings()
     shutdown: ShutdownSettings = ShutdownSettings()
+    http: HttpSettings = HttpSettings()
     logs: LogSettings = LogSettings()
     tenants: dict[str, TenantSettings] = Field(
         default={}, description="tenants that have a credential of their own"

@@ -221,8 +221,7 @@ class ShutdownSettings(Section):
 
     policy: Literal["clear", "keep"] = Field(
         default="clear",
-        description="clear: clear all sessions; keep: leave holds with a name, or an end of their "
-        "own, to the next process on this ledger, which goes on with them",
+        description="clear all sessions; or keep holds with a name or an end for the next process",
     )
     deadline: float = Field(
         default=8.0, ge=0, le=86400, description="seconds the closing sweep may take"
