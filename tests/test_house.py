@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 HOUSE = "presence_manager"
 LONGEST_FILE = 300
 LONGER = {"presence_manager/manager/manager.py": 460}  # the face: more documentation than code
-LARGEST_ROOM = 1 / 3
+LARGEST_ROOM = 1 / 6
 
 
 class Room(NamedTuple):
@@ -148,7 +148,10 @@ def test_no_room_is_too_large(house: dict[str, str]) -> None:
     sizes: Counter[str] = Counter()
     for path, source in house.items():
         room = room_of(module_of(path))
-        sizes[room.name if room else path] += source.count("\n")
+        name = room.name if room else path
+        if name == "hosts" and path.count("/") > 2:  # each host that is a package is a room
+            name = path.split("/")[2]
+        sizes[name] += source.count("\n")
     name, lines = sizes.most_common(1)[0]
     assert lines <= sizes.total() * LARGEST_ROOM, f"{name} has {lines} of {sizes.total()} lines"
 
