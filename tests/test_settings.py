@@ -225,7 +225,8 @@ class TestFaults:
             (
                 "PRESENCE_SHUTDOWN",
                 "8",
-                "is a section, not a value; its settings are PRESENCE_SHUTDOWN__POLICY, PRESENCE_SHUTDOWN__DEADLINE",
+                "is a section, not a value; its settings are PRESENCE_SHUTDOWN__POLICY, "
+                "PRESENCE_SHUTDOWN__DEADLINE",
             ),
             (
                 "PRESENCE_SHUTDOWN__DEADLINE",
