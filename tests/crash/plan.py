@@ -45,6 +45,11 @@ class Case:
         return self.story % 2 == 1
 
     @property
+    def rescuers(self) -> int:
+        """How many processes recover at the same time, in the end."""
+        return 1 + self.story // 2 % 2
+
+    @property
     def tenant(self) -> str:
         """A tenant of its own, so that cases share an emulator and chance repeats."""
         digest = blake2b(repr(self).encode(), digest_size=16).digest()

@@ -159,7 +159,7 @@ class Stage:
         return result
 
     async def _die(self, case: Case, folder: Path, result: Result) -> list[witness.State]:
-        """One death after the other, and a recovery; return the ledgers of the dead."""
+        """One death after the other, and the rescue; return the ledgers of the dead."""
         deaths: list[witness.State] = []
         for number, death in enumerate(case.deaths):
             if number and case.older:
@@ -169,7 +169,9 @@ class Stage:
             state = witness.read(folder)
             result.breaches += truth.after_death(state, self._live(case))
             deaths.append(state)
-        result.count("recover", await self._child(case, folder, "recover", None))
+        rescues = [self._child(case, folder, "recover", None) for _ in range(case.rescuers)]
+        for answer in await asyncio.gather(*rescues):
+            result.count("recover", answer)
         return deaths
 
     async def _die_beside(self, case: Case, folder: Path, result: Result) -> None:

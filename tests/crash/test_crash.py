@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from .__main__ import kill
 from .plan import HALF_WAY, Case, Death
 from .run import Stage
 
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no system to fork and kill on")
 KILLS = 300
 SEED = 20261124
 """Of the plan; `make crash` goes on with fresh ones."""
