@@ -187,7 +187,8 @@ def given_up(
     again_at: float | None = None,
 ) -> Plan:
     """The same for a plan that would go on with a clear, or wait before one."""
-    if plan.delete or wants_set(plan.action) or isinstance(plan.action, Rest):
+    # a Finish that deletes nothing: another process has finished it, and there is nothing to leave
+    if plan.delete or wants_set(plan.action) or isinstance(plan.action, Rest | Finish):
         return plan
     row = _in_a_sweep(plan.row, now)
     told = ending.outcomes(row, kind, now.at, now.owner, verdict, reason)
