@@ -7,7 +7,6 @@ again on the row as it is now.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -45,8 +44,7 @@ def _no_plan(lane: LaneId) -> float:
     return SHORTEST_LEASE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Now:
+class Now(NamedTuple):
     """The moment, and in whose name.
 
     `graph` is the time by Graph's own clock, None before its first answer. `retry` is the
