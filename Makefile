@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test simulate crash bench check format clean
+.PHONY: help demo soak test simulate crash bench check format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,6 +32,9 @@ crash: $(VENV)/.for-work ## kill processes at every step; N=3000 times, or ARGS=
 
 bench: $(VENV)/.for-bench ## measure it beside its peers, twenty minutes; ARGS=--quick, ARGS=--help
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.for-work ## load the daemon, ten minutes at 500 calls a second; ARGS='--seconds 60'
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 check: $(VENV)/.for-work ## lint, formatting, types
 	@$(BIN)/ruff check .
