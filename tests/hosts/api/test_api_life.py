@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import sqlite3
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import aiohttp
@@ -62,6 +63,26 @@ async def test_systemd_is_told_of_a_whole_life(tmp_path: Path) -> None:
         assert extended[1] == "STATUS=clearing: 1 of 1 done"
         assert (await it.child.ended())[0] == 0
         assert emulator.sessions() == []
+    manager.socket.close()
+
+
+@posix
+async def test_the_watchdog_hears_nothing_while_the_ledger_hangs(tmp_path: Path) -> None:
+    manager = Manager(tmp_path / "notify")
+    more = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+    async with Emulator() as emulator, daemon(emulator, tmp_path, **more) as it:
+        await manager.hears("READY=1")
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("begin immediate")
+            await manager.hears("WATCHDOG=1")  # that were on their way
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    for _ in range(3):
+                        await manager.hears("WATCHDOG=1")
+            other.execute("rollback")
+        await manager.hears("WATCHDOG=1")
+        it.child.signal(signal.SIGTERM)
+        assert (await it.child.ended())[0] == 0
     manager.socket.close()
 
 
