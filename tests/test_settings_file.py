@@ -36,6 +36,7 @@ def test_its_active_lines_are_those_that_have_a_default_and_no_secret() -> None:
     assert not [name for name in active if described[name].secret]
     without = {"tenant_id", "client_id", "client_certificate", "graph.ca_file", "graph.cloud"}
     without |= {"client_secret_file", "federated_token_file", "managed_identity", "delegated"}
+    without |= {"http.tokens_file", "http.tls_cert", "http.tls_key"}
     secrets = {each.name for each in described.values() if each.secret}
     assert set(described) - set(active) == without | secrets
 

@@ -132,11 +132,11 @@ class Gate:
         if now > self._slots_until:
             self._slots = 0
         limit = self.budget.size
-        room = limit - self._used(now) - self._slots
+        room = limit - self.used(now) - self._slots
         if self._testing:
             want = 0 if self._out or self._slots else 1
             if not self._patient:
-                limit = max(limit, self._used(now) + 1)
+                limit = max(limit, self.used(now) + 1)
             elif room <= 0:
                 return None
         elif room > 0:
@@ -274,7 +274,8 @@ class Gate:
     def _begin_slowly(self, now: float) -> None:
         self._pace, self._yes, self._slow_since = 1.0, 0, now
 
-    def _used(self, now: float) -> int:
+    def used(self, now: float) -> int:
+        """How many slots of the budget are in use, those of other processes too."""
         return self._out + self._past.total(now) + slots(self._others, now)
 
     def _worst(self) -> float:

@@ -107,6 +107,11 @@ class Lane:
         """How many sessions are at work."""
         return len(self.desk.entries)
 
+    @property
+    def in_flight(self) -> int:
+        """How many HTTP requests are under way."""
+        return self._in_flight
+
     def has(self, key: Key) -> bool:
         """Whether the session is at work."""
         return key in self.desk.entries

@@ -18,7 +18,7 @@ from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.core.pair import LONGEST_LEASE
 from presence_manager.core.session import Session, Wish
 from presence_manager.engine.entry import Rank
-from presence_manager.engine.intake import CHUNK, Source, by_lane, pages
+from presence_manager.engine.intake import Source, by_lane, pages
 from presence_manager.engine.recovery import owner_prefix
 from presence_manager.engine.sweep import Release, release_all, release_own
 from presence_manager.errors import Closed, PresenceError
@@ -26,9 +26,11 @@ from presence_manager.ledger import open_ledger
 from presence_manager.manager.closing import PATIENCE, end, within
 from presence_manager.manager.hold import Hold, HoldFailed, HoldRequest
 from presence_manager.manager.holds import Holds
-from presence_manager.manager.ids import Ids, Users, checked, instant
+from presence_manager.manager.ids import Ids, Users, instant
+from presence_manager.manager.pages import Pages
+from presence_manager.manager.status import Status, status_of
 from presence_manager.manager.works import Works
-from presence_manager.ports import Clock, Graph, Ledger, Query, Tokens
+from presence_manager.ports import Clock, Graph, Ledger, Tokens
 from presence_manager.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ class PresenceManager:
         )
         self._works.on_rest = self._holds.rested
         self._works.on_refusal = self._holds.refused
+        self.pages = Pages(self._ledger, self._ids, self._check)
         self._background: set[asyncio.Task[Any]] = set()
         self._closing: asyncio.Task[Report | None] | None = None
         self._recovered: asyncio.Task[Report] | None = None
@@ -364,6 +367,7 @@ class PresenceManager:
         everyone: bool = False,
         deadline: float | None = None,
         progress: Callable[[Progress], None] | None = None,
+        sweep_id: str | None = None,
     ) -> Report:
         """Clear all sessions of this process, or those of `users`, or with `everyone` all.
 
@@ -371,8 +375,8 @@ class PresenceManager:
         the ledger does not know are cleared all the same, and all their holds end. `tenant`
         narrows to one tenant, and is the one meant where a user comes without. Ends within
         `deadline` seconds plus one; what is left then goes on in the background. `progress` is
-        called at most ten times a second. Raises InvalidHold for a malformed id, LedgerError,
-        Closed.
+        called at most ten times a second. `sweep_id` is a name never used before, by default a new
+        one. Raises InvalidHold for a malformed id, LedgerError, Closed.
         """
         self._check()
         if users is not None:
@@ -382,7 +386,9 @@ class PresenceManager:
             owner = None if everyone else self.owner
             source = await by_lane(self._ledger, self._ids.scope(tenant=tenant, owner=owner))
             release = release_all if everyone else release_own
-        return await self._works.sweep(source, release, deadline=deadline, progress=progress)
+        return await self._works.sweep(
+            source, release, deadline=deadline, progress=progress, sweep_id=sweep_id
+        )
 
     async def sessions(self, *, tenant: str | None = None) -> AsyncGenerator[Session, None]:
         """All sessions of this application that the ledger knows, of every process.
@@ -404,20 +410,15 @@ class PresenceManager:
         since: datetime | float | None = None,
     ) -> AsyncGenerator[Outcome, None]:
         """What became of sessions, oldest first; `since` is an instant."""
-        self._check()
-        query = Query(
-            origin=self._ids.origin,
-            app=self._ids.app,
-            sweep_id=sweep_id,
-            kind=Kind(kind) if kind else None,
-            tenant=checked(tenant, "tenant") if tenant else None,
-            user=checked(user, "user") if user else None,
-            since=instant(since) if since is not None else None,
-        )
-        after = 0
-        while found := await self._ledger.outcomes(query, after, CHUNK):
-            for after, outcome in found:  # noqa: B007 - the last position is where to go on
-                yield outcome
+        which = {"sweep_id": sweep_id, "kind": kind, "tenant": tenant, "user": user, "since": since}
+        async for outcome in self.pages.all_outcomes(**which):
+            yield outcome
+
+    def status(self) -> Status:
+        """What it is busy with at this moment."""
+        held, now = self._works.renewer.held, self._clock.now()
+        lanes = tuple(status_of(lane, held[lane.id], now) for lane in self._works.lanes)
+        return Status(state=self._state, owner=self.owner, holds=len(self._holds), lanes=lanes)
 
     # -- within -----------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from presence_manager.engine.intake import Source
 from presence_manager.engine.lane import Lane
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.placing import Placing
-from presence_manager.engine.plan import Now
+from presence_manager.engine.plan import Now, new_sweep_id
 from presence_manager.engine.recovery import Recovery
 from presence_manager.engine.renewer import Renewer
 from presence_manager.engine.retry import LaneTerms, RetryPolicy
@@ -142,13 +142,18 @@ class Works:
         deadline: float | None,
         progress: Callable[[Progress], None] | None = None,
         rank: Rank = Rank.SWEEP,
+        sweep_id: str | None = None,
     ) -> Report:
         """Clear what the sources name (see `Sweeper.run`), within `deadline` seconds.
 
         Raises LedgerError.
         """
         now = self._clock.now()
-        sweep = Sweep(started=now, deadline=inf if deadline is None else now + deadline)
+        sweep = Sweep(
+            started=now,
+            id=sweep_id or new_sweep_id(),
+            deadline=inf if deadline is None else now + deadline,
+        )
         report = await self.sweeper.run(sweep, source, release, rank=rank, progress=progress)
         log.info(
             "sweep.done",

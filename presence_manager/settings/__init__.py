@@ -10,6 +10,7 @@ from presence_manager.settings.model import Setting, Settings
 from presence_manager.settings.sections import (
     GraphSettings,
     HoldSettings,
+    HttpSettings,
     LedgerSettings,
     LogSettings,
     RecoverySettings,
@@ -22,6 +23,7 @@ __all__ = [
     "Credentials",
     "GraphSettings",
     "HoldSettings",
+    "HttpSettings",
     "LedgerSettings",
     "LogSettings",
     "RecoverySettings",

@@ -27,6 +27,7 @@ from presence_manager.settings.sections import (
     Delegated,
     GraphSettings,
     HoldSettings,
+    HttpSettings,
     LedgerSettings,
     LogSettings,
     ManagedIdentity,
@@ -97,6 +98,7 @@ class Settings(Credentials, BaseSettings):
     retry: RetrySettings = RetrySettings()
     recovery: RecoverySettings = RecoverySettings()
     shutdown: ShutdownSettings = ShutdownSettings()
+    http: HttpSettings = HttpSettings()
     logs: LogSettings = LogSettings()
     tenants: dict[str, TenantSettings] = Field(
         default={}, description="tenants that have a credential of their own"

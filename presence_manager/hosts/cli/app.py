@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -171,6 +172,27 @@ def hold(
             )
         )
     )
+
+
+@app.command()
+def run(
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="127.0.0.1:8787 (port 0: a free one) or unix:/path."),
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the daemon's address there once it answers."),
+    ] = None,
+) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C; then clear all that is held.
+
+    The API is described at /v1/openapi.json. A second signal hurries. Exit status: 0 all gone, 1
+    some may not be, 2 the settings, the ledger or the address cannot be used.
+    """
+    from presence_manager.hosts.cli import run as command  # noqa: PLC0415
+
+    finish(lambda: command.run(listen, ready_file))
 
 
 @app.command()

@@ -12,15 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from presence_manager.core.outcome import Outcome
-from presence_manager.core.session import Session
-from presence_manager.hosts.cli.times import iso
+from presence_manager.hosts.shapes import OutcomeShape, of_outcome, of_session
+
+__all__ = ["FIELDS", "console", "of_outcome", "of_session", "stream_csv", "stream_json", "table"]
 
 T = TypeVar("T")
 
-FIELDS = (
-    *("tenant", "user", "app", "kind", "at", "attempts", "status", "code", "message"),
-    *("request_id", "sweep_id", "owner", "reason", "recorded"),
-)
+FIELDS = tuple(OutcomeShape.__annotations__)
 """The fields of an outcome, in JSON and in CSV."""
 
 _WIDE = 200
@@ -48,40 +46,11 @@ def table(*columns: str, header: bool = True) -> Table:
     return made
 
 
-def of_outcome(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as JSON has it; `at` is in ISO 8601, UTC."""
-    return {
-        name: iso(outcome.at) if name == "at" else _plain(getattr(outcome, name)) for name in FIELDS
-    }
-
-
-def of_session(session: Session) -> dict[str, Any]:
-    """A session as JSON has it."""
-    pair = session.pair
-    return {
-        "tenant": session.tenant,
-        "user": session.user,
-        "app": session.key.lane.app,
-        "known": str(session.known),
-        "availability": pair.availability if pair else None,
-        "activity": pair.activity if pair else None,
-        "renew_at": iso(session.due),
-        "may_live_until": iso(session.may_live_until) if session.may_live_until else None,
-        "holds": [
-            {
-                "key": wish.name,
-                "availability": wish.pair.availability if wish.pair else None,
-                "activity": wish.pair.activity if wish.pair else None,
-                "until": iso(wish.until),
-                "owner": wish.owner,
-            }
-            for wish in session.wishes
-        ],
-    }
-
-
 async def stream_json(
-    head: Mapping[str, Any], name: str, items: AsyncIterator[T], form: Callable[[T], dict[str, Any]]
+    head: Mapping[str, Any],
+    name: str,
+    items: AsyncIterator[T],
+    form: Callable[[T], Mapping[str, Any]],
 ) -> None:
     """Print one JSON object: the head's members, then the list of that name, item by item."""
     write = sys.stdout.write
@@ -101,15 +70,10 @@ async def stream_csv(outcomes: AsyncIterator[Outcome]) -> None:
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(FIELDS)
     async for outcome in outcomes:
-        item = of_outcome(outcome)
-        rows.writerow([_cell(item[name]) for name in FIELDS])
+        rows.writerow([_cell(value) for value in of_outcome(outcome).values()])
 
 
 def _cell(value: object) -> str:
     """A cell that a spreadsheet takes for text, not for a formula."""
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, str) else value

@@ -6,6 +6,9 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from presence_manager.hosts.cli.running import Wrong
+from presence_manager.hosts.shapes import iso
+
+__all__ = ["clock_time", "instant", "iso", "seconds", "spoken"]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?", re.ASCII)
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -34,15 +37,6 @@ def instant(text: str, option: str, now: datetime | None = None) -> datetime:
             f"{option}: {ascii(text)[:40]} is not a time; write 2h (two hours ago) or "
             "2026-11-24T09:30:00Z"
         ) from None
-
-
-def iso(at: float) -> str | None:
-    """An instant in seconds since the epoch as ISO 8601 in UTC; None for what is beyond it."""
-    try:
-        moment = datetime.fromtimestamp(at, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def spoken(length: float) -> str:

@@ -1,0 +1,52 @@
+"""Whether the daemon is alive, whether it is ready, and how it is drained."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from presence_manager.hosts.api.call import Body, Call, answer
+from presence_manager.hosts.shapes import of_report
+
+
+class DrainBody(Body):
+    """How long the drain may take."""
+
+    deadline: float | None = Field(
+        default=None, gt=0, le=86_400, description="seconds; shutdown.deadline by default"
+    )
+
+
+class AliveShape(TypedDict):
+    """It answers."""
+
+    status: str
+
+
+class ReadyShape(TypedDict):
+    """Whether it takes holds; `faults` says why not."""
+
+    ready: bool
+    faults: list[str]
+
+
+async def alive(call: Call[None, None]) -> web.StreamResponse:
+    """Say that the process answers."""
+    shape: AliveShape = {"status": "alive"}
+    return answer(shape)
+
+
+async def ready(call: Call[None, None]) -> web.StreamResponse:
+    """Say whether it takes holds: ledger writable, signed in, neither draining nor closing."""
+    faults = await call.service.faults()
+    shape: ReadyShape = {"ready": not faults, "faults": faults}
+    return answer(shape, 503 if faults else 200)
+
+
+async def drain(call: Call[DrainBody, None]) -> web.StreamResponse:
+    """Refuse new holds from now on, clear all of this daemon's, and say how it went."""
+    deadline = call.body.deadline
+    if deadline is None:
+        deadline = call.service.presence.settings.shutdown.deadline
+    return answer(of_report(await call.service.drain(deadline)))

@@ -1,0 +1,184 @@
+"""The daemon's work: to serve the HTTP API until the manager is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from presence_manager.errors import PresenceError, SettingsError
+from presence_manager.hosts.api.app import make_app
+from presence_manager.hosts.api.guard import Guard, host_of
+from presence_manager.hosts.api.service import Service
+from presence_manager.hosts.api.tokens import tokens_of
+from presence_manager.manager import PresenceManager
+from presence_manager.settings import HttpSettings
+
+log = structlog.get_logger()
+
+HEAD_SECONDS = 15.0
+"""Seconds within which a client has sent a request's head, and for which a connection may idle."""
+LAST_ANSWERS = 0.3
+"""Seconds that requests in flight have, after the closing sweep, to be answered."""
+
+
+class Server:
+    """Listens where the settings say, from `bind` on, and answers within `serve`.
+
+    Raises SettingsError for an address that is taken, or that needs a token and has none, and for
+    tokens or certificates that cannot be used.
+    """
+
+    def __init__(self, http: HttpSettings) -> None:
+        self._tokens = tokens_of(http)
+        self._tls = _tls(http)
+        self._listen = http.listen
+        names = {"localhost", *filter(None, http.hosts.split(","))}
+        self._unix = Path(http.listen[5:]) if http.listen.startswith("unix:") else None
+        if self._unix is None:
+            host = host_of(http.listen)
+            names.add(host)
+            if not self._tokens and not _is_loopback(host):
+                raise SettingsError(
+                    f"http.listen: {http.listen} can be reached from other machines, and there is "
+                    "no token: set http.tokens_file (PRESENCE_HTTP__TOKENS_FILE), or listen on "
+                    "127.0.0.1 or unix:/path"
+                )
+        self._guard = Guard(self._tokens, None if self._unix else frozenset(names))
+        self._sockets: list[socket.socket] = []
+
+    @property
+    def urls(self) -> list[str]:
+        """Where it listens, as far as it does."""
+        if self._unix is not None:
+            return [f"unix:{self._unix}"]
+        scheme = "https" if self._tls else "http"
+        found = []
+        for each in self._sockets:
+            host, port = each.getsockname()[:2]
+            found.append(
+                f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+            )
+        return found
+
+    async def bind(self) -> None:
+        """Take the address. Raises SettingsError."""
+        try:
+            if self._unix is not None:
+                self._sockets = [_unix_socket(self._unix)]
+            else:
+                self._sockets = await _tcp_sockets(self._listen)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise SettingsError(
+                f"http.listen: cannot listen on {self._listen}: {why}; is another daemon running "
+                "there already?"
+            ) from None
+
+    async def work(self, presence: PresenceManager, ready: Callable[[list[str]], None]) -> None:
+        """Serve until cancelled, and then until the manager has closed."""
+        service = Service(presence)
+        runner = web.AppRunner(
+            make_app(service, self._guard),
+            keepalive_timeout=HEAD_SECONDS,
+            shutdown_timeout=LAST_ANSWERS,
+            lingering_time=1.0,
+            access_log=None,
+        )
+        await runner.setup()
+        try:
+            for each in self._sockets:
+                await web.SockSite(runner, each, ssl_context=self._tls, backlog=512).start()
+            log.info("ready", urls=self.urls, tokens=bool(self._tokens))
+            ready(self.urls)
+            try:
+                await asyncio.Future()
+            finally:
+                with suppress(PresenceError):
+                    await presence.close()  # joins the closing that has begun
+        finally:
+            await runner.cleanup()
+
+    def close(self) -> None:
+        """Let go of the address."""
+        for each in self._sockets:
+            each.close()
+        if self._unix is not None and self._sockets:
+            with suppress(OSError):
+                self._unix.unlink()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _tls(http: HttpSettings) -> ssl.SSLContext | None:
+    if http.tls_cert is None:
+        if http.tls_key is not None:
+            raise SettingsError("http.tls_key: is of no use without http.tls_cert")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # An encrypted key would be asked for at the terminal: there is none.
+        context.load_cert_chain(http.tls_cert, http.tls_key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not a certificate with its key, in PEM"
+        raise SettingsError(f"http.tls_cert: {http.tls_cert}: {why}") from None
+    return context
+
+
+async def _tcp_sockets(listen: str) -> list[socket.socket]:
+    """A socket for each address of the host, all on one port."""
+    host, port = host_of(listen), int(listen.rpartition(":")[2])
+    infos = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(infos):
+            place = (address[0], port, *address[2:])
+            sockets.append(socket.create_server(place[:2], family=family, backlog=512))
+            port = sockets[0].getsockname()[1]
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    """A socket at that path, for this user alone; one that nobody listens to any more goes."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(1.0)
+                try:
+                    probe.connect(str(path))
+                except ConnectionRefusedError:
+                    path.unlink()
+    made = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        made.bind(str(path))
+        made.listen(512)
+    except OSError:
+        made.close()
+        raise
+    finally:
+        os.umask(before)
+    return made

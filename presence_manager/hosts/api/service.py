@@ -1,0 +1,77 @@
+"""What the daemon is, behind its HTTP API: the manager, its sweeps, and whether it takes holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from presence_manager.core.outcome import Report
+from presence_manager.hosts.api.problems import CLOSING, DRAINING, Problem
+from presence_manager.hosts.api.sweeps import RunningSweep, Sweeps
+from presence_manager.manager import PresenceManager
+
+log = structlog.get_logger()
+
+
+class Service:
+    """A manager that others drive over HTTP."""
+
+    def __init__(self, presence: PresenceManager) -> None:
+        self.presence = presence
+        self.sweeps = Sweeps(presence)
+        self._draining: asyncio.Task[Report] | None = None
+        self._placing = 0
+        self._placed = asyncio.Event()
+
+    @property
+    def draining(self) -> bool:
+        """Whether new holds are refused until the process ends."""
+        return self._draining is not None
+
+    @property
+    def closing(self) -> bool:
+        """Whether it has been told to stop."""
+        return self.presence.status().state != "open"
+
+    @asynccontextmanager
+    async def placing(self) -> AsyncIterator[None]:
+        """Commit a hold within this block: a drain waits for it. Raises Problem."""
+        if self.closing:
+            raise Problem(CLOSING, "it clears what it holds, and ends: ask its successor")
+        if self.draining:
+            raise Problem(DRAINING, "it clears what it holds, and takes no more: ask its successor")
+        self._placing += 1
+        try:
+            yield
+        finally:
+            self._placing -= 1
+            if not self._placing:
+                self._placed.set()
+
+    async def faults(self) -> list[str]:
+        """Why it takes no holds; empty when it does."""
+        if self.closing:
+            return ["it is being stopped"]
+        return ["it is being drained"] if self.draining else []
+
+    async def drain(self, deadline: float) -> Report:
+        """Take no more holds, and clear all of this process; a second call joins the first.
+
+        Raises LedgerError, Closed.
+        """
+        if self._draining is None or (
+            self._draining.done() and (self._draining.cancelled() or self._draining.exception())
+        ):
+            log.info("daemon.draining", deadline=deadline)
+            self._draining = asyncio.create_task(self._drain(deadline))
+        return await asyncio.shield(self._draining)
+
+    async def _drain(self, deadline: float) -> Report:
+        while self._placing:
+            self._placed.clear()
+            await self._placed.wait()
+        sweep: RunningSweep = self.sweeps.begin(deadline=deadline)
+        return await sweep.ended()

@@ -1,0 +1,56 @@
+"""`presence-manager run`: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from presence_manager.hosts.cli.running import Wrong
+from presence_manager.hosts.daemon import run_until_stopped
+from presence_manager.manager import PresenceManager
+from presence_manager.settings import Settings
+
+
+def run(listen: str | None, ready_file: Path | None) -> int:
+    """Serve until told to stop; return the exit status."""
+    from presence_manager.hosts import logs  # noqa: PLC0415 - it is imported with the first use
+
+    try:
+        from presence_manager.hosts.api.serve import Server  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise Wrong(
+            f"the module {error.name} is missing: pip install 'presence-manager[daemon]'"
+        ) from None
+
+    settings = Settings() if listen is None else Settings(http={"listen": listen})
+    logs.configure(settings.logs)
+    server = Server(settings.http)
+
+    async def main() -> int:
+        await server.bind()
+        try:
+            return await run_until_stopped(settings, work)
+        finally:
+            server.close()
+
+    async def work(presence: PresenceManager) -> None:
+        await server.work(presence, partial(_tell, ready_file))
+
+    try:
+        return asyncio.run(main())
+    finally:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+
+
+def _tell(ready_file: Path | None, urls: list[str]) -> None:
+    """Write the address into the file, whole or not at all."""
+    if ready_file is None:
+        return
+    handle, name = tempfile.mkstemp(dir=ready_file.parent, prefix=ready_file.name)
+    with os.fdopen(handle, "w") as file:
+        file.write(urls[0] + "\n")
+    Path(name).replace(ready_file)
