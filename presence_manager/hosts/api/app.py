@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 import structlog
 from aiohttp import web
@@ -11,6 +12,7 @@ from presence_manager.errors import PresenceError
 from presence_manager.hosts.api import problems
 from presence_manager.hosts.api.call import SERVICE, Route, answer
 from presence_manager.hosts.api.guard import Guard
+from presence_manager.hosts.api.metrics import StatusCollector
 from presence_manager.hosts.api.openapi import document
 from presence_manager.hosts.api.problems import Problem, problem_of
 from presence_manager.hosts.api.routes import ROUTES
@@ -45,6 +47,9 @@ def make_app(service: Service, guard: Guard) -> web.Application:
         return answer(described)
 
     app.router.add_get("/v1/openapi.json", _public(openapi), allow_head=False)
+    service.meters.registry.register(
+        StatusCollector(service.presence.status, lambda: service.draining)
+    )
     app.on_response_prepare.append(_protect)
     return app
 
@@ -70,7 +75,20 @@ async def _protect(request: web.Request, response: web.StreamResponse) -> None:
 
 @web.middleware
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every request, with a problem where it goes wrong."""
+    """Answer every request, and time it."""
+    started = perf_counter()
+    response = await _answer(request, handler)
+    resource = request.match_info.route.resource
+    request.app[SERVICE].meters.http_seconds.labels(
+        request.method if resource is not None else "other",
+        resource.canonical if resource is not None else "none",
+        str(response.status),
+    ).observe(perf_counter() - started)
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The answer, a problem where it goes wrong."""
     try:
         public = getattr(request.match_info.handler, "public", False) or _is_page(request.path)
         request.app[GUARD].check(request, public=public)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from presence_manager.hosts.api import health, holds, lists, problems, sweeping
+from presence_manager.hosts.api import health, holds, lists, metrics, problems, sweeping
 from presence_manager.hosts.api.call import Route
 from presence_manager.hosts.api.lists import NDJSON
 from presence_manager.hosts.shapes import OutcomeShape, ReportShape, SessionShape
@@ -103,6 +103,13 @@ ROUTES = (
         needs_body=False,
         answers={200: ReportShape},
         problems=(problems.INVALID_HOLD, problems.LEDGER, problems.CLOSING),
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        handler=metrics.metrics,
+        summary="What an operator watches, for Prometheus",
+        answers={200: "text/plain"},
     ),
     Route(
         method="GET",

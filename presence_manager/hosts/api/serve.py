@@ -18,9 +18,9 @@ from aiohttp import web
 from presence_manager.errors import PresenceError, SettingsError
 from presence_manager.hosts.api.app import make_app
 from presence_manager.hosts.api.guard import Guard, host_of
+from presence_manager.hosts.api.meters import Metered
 from presence_manager.hosts.api.service import Service
 from presence_manager.hosts.api.tokens import tokens_of
-from presence_manager.manager import PresenceManager
 from presence_manager.settings import HttpSettings
 
 log = structlog.get_logger()
@@ -84,9 +84,9 @@ class Server:
                 "there already?"
             ) from None
 
-    async def work(self, presence: PresenceManager, ready: Callable[[list[str]], None]) -> None:
+    async def work(self, metered: Metered, ready: Callable[[list[str]], None]) -> None:
         """Serve until cancelled, and then until the manager has closed."""
-        service = Service(presence)
+        service = Service(metered)
         runner = web.AppRunner(
             make_app(service, self._guard),
             keepalive_timeout=HEAD_SECONDS,
@@ -100,12 +100,14 @@ class Server:
                 await web.SockSite(runner, each, ssl_context=self._tls, backlog=512).start()
             log.info("ready", urls=self.urls, tokens=bool(self._tokens))
             ready(self.urls)
+            service.readiness.sign_in()
             try:
                 await asyncio.Future()
             finally:
                 with suppress(PresenceError):
-                    await presence.close()  # joins the closing that has begun
+                    await service.presence.close()  # joins the closing that has begun
         finally:
+            service.readiness.close()
             await runner.cleanup()
 
     def close(self) -> None:

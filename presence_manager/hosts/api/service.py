@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 import structlog
 
 from presence_manager.core.outcome import Report
+from presence_manager.hosts.api.meters import Metered
 from presence_manager.hosts.api.problems import CLOSING, DRAINING, Problem
+from presence_manager.hosts.api.readiness import Readiness
 from presence_manager.hosts.api.sweeps import RunningSweep, Sweeps
-from presence_manager.manager import PresenceManager
 
 log = structlog.get_logger()
 
@@ -19,9 +20,13 @@ log = structlog.get_logger()
 class Service:
     """A manager that others drive over HTTP."""
 
-    def __init__(self, presence: PresenceManager) -> None:
-        self.presence = presence
-        self.sweeps = Sweeps(presence)
+    def __init__(self, metered: Metered) -> None:
+        self.presence = presence = metered.presence
+        self.meters = metered.meters
+        self.sweeps = Sweeps(presence, self.meters.sweep_seconds.observe)
+        self.readiness = Readiness(
+            metered.ledger, metered.tokens, presence.settings.tenant_id.lower()
+        )
         self._draining: asyncio.Task[Report] | None = None
         self._placing = 0
         self._placed = asyncio.Event()
@@ -55,7 +60,8 @@ class Service:
         """Why it takes no holds; empty when it does."""
         if self.closing:
             return ["it is being stopped"]
-        return ["it is being drained"] if self.draining else []
+        faults = ["it is being drained"] if self.draining else []
+        return faults + await self.readiness.faults()
 
     async def drain(self, deadline: float) -> Report:
         """Take no more holds, and clear all of this process; a second call joins the first.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import monotonic
 from uuid import uuid4
 
 import structlog
@@ -74,8 +75,9 @@ class RunningSweep:
 class Sweeps:
     """Begins sweeps, and knows them by their id."""
 
-    def __init__(self, presence: PresenceManager) -> None:
+    def __init__(self, presence: PresenceManager, took: Callable[[float], None]) -> None:
         self._presence = presence
+        self._took = took
         self._sweeps: dict[str, RunningSweep] = {}
 
     def begin(
@@ -98,6 +100,8 @@ class Sweeps:
         )
         sweep.task = asyncio.create_task(work)
         sweep.task.add_done_callback(sweep.end)
+        started = monotonic()
+        sweep.task.add_done_callback(lambda _: self._took(monotonic() - started))
         self._sweeps[sweep.id] = sweep
         self._forget()
         return sweep

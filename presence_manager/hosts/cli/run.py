@@ -19,6 +19,7 @@ def run(listen: str | None, ready_file: Path | None) -> int:
     from presence_manager.hosts import logs  # noqa: PLC0415 - it is imported with the first use
 
     try:
+        from presence_manager.hosts.api.meters import Metered  # noqa: PLC0415
         from presence_manager.hosts.api.serve import Server  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise Wrong(
@@ -28,16 +29,17 @@ def run(listen: str | None, ready_file: Path | None) -> int:
     settings = Settings() if listen is None else Settings(http={"listen": listen})
     logs.configure(settings.logs)
     server = Server(settings.http)
+    metered = Metered(settings)
 
     async def main() -> int:
         await server.bind()
         try:
-            return await run_until_stopped(settings, work)
+            return await run_until_stopped(lambda: metered.presence, work)
         finally:
             server.close()
 
-    async def work(presence: PresenceManager) -> None:
-        await server.work(presence, partial(_tell, ready_file))
+    async def work(_: PresenceManager) -> None:
+        await server.work(metered, partial(_tell, ready_file))
 
     try:
         return asyncio.run(main())
