@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from aiohttp import web
+from aiohttp import http, web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from presence_manager.hosts.api import problems
@@ -19,6 +19,8 @@ LARGEST_BODY = 64 * 1024
 """Bytes of a request's body."""
 BODY_SECONDS = 10.0
 """Seconds within which a body has arrived."""
+
+_CLOSE = {"Connection": "close"}
 
 SERVICE = web.AppKey("service", Service)
 
@@ -117,6 +119,8 @@ async def read(request: web.Request, most: int) -> bytes:
     """Read the whole body, if it is not too large and does not come too slowly."""
     if not request.can_read_body:
         return b""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Problem(problems.UNSUPPORTED, "send the body as it is, without Content-Encoding")
     length = request.content_length
     if length is not None and length > most:
         raise _too_large(most)
@@ -131,7 +135,11 @@ async def read(request: web.Request, most: int) -> bytes:
         raise Problem(
             problems.TIMEOUT,
             f"the body has not arrived within {BODY_SECONDS:g} s",
-            headers={"Connection": "close"},
+            headers=_CLOSE,
+        ) from None
+    except (web.RequestPayloadError, http.HttpProcessingError):
+        raise Problem(
+            problems.INVALID_REQUEST, "the body is cut off or garbled", headers=_CLOSE
         ) from None
     return bytes(data)
 
@@ -140,7 +148,7 @@ def _too_large(most: int) -> Problem:
     return Problem(
         problems.TOO_LARGE,
         f"the body may have {most:,} bytes",
-        headers={"Connection": "close"},
+        headers=_CLOSE,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -23,11 +23,12 @@ class HoldBody(Body):
     activity: Literal["Available", "InACall", "InAConferenceCall", "Away", "Presenting"] | None = (
         Field(default=None, description="by default the first that goes with the availability")
     )
-    lease: Literal["auto"] | float | None = Field(
-        default=None,
-        ge=SHORTEST_LEASE,
-        le=LONGEST_LEASE,
-        description="seconds Graph keeps the session should the daemon die",
+    lease: Literal["auto"] | Annotated[float, Field(ge=SHORTEST_LEASE, le=LONGEST_LEASE)] | None = (
+        Field(
+            default=None,
+            description="seconds Graph keeps the session should the daemon die; hold.lease by "
+            "default, auto is the shortest that the budget can renew",
+        )
     )
     ttl: float | None = Field(
         default=None,

@@ -208,7 +208,11 @@ def _no_cursor() -> NoReturn:
 
 
 def _pair(place: Any) -> bool:
-    return isinstance(place, list) and len(place) == 2 and all(isinstance(p, str) for p in place)
+    try:
+        tenant, user = place
+        return bool([checked(tenant, "tenant"), checked(user, "user")] == place)
+    except (TypeError, ValueError):  # InvalidHold is one
+        return False
 
 
 def _number(place: Any) -> bool:

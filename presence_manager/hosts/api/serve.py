@@ -93,6 +93,7 @@ class Server:
             shutdown_timeout=LAST_ANSWERS,
             lingering_time=1.0,
             access_log=None,
+            auto_decompress=False,
         )
         await runner.setup()
         try:
@@ -107,7 +108,7 @@ class Server:
                 with suppress(PresenceError):
                     await service.presence.close()  # joins the closing that has begun
         finally:
-            service.readiness.close()
+            await service.close()
             await runner.cleanup()
 
     def close(self) -> None:

@@ -75,6 +75,11 @@ class Service:
             self._draining = asyncio.create_task(self._drain(deadline))
         return await asyncio.shield(self._draining)
 
+    async def close(self) -> None:
+        """Let go, once the manager has closed."""
+        self.readiness.close()
+        await self.sweeps.close()
+
     async def _drain(self, deadline: float) -> Report:
         while self._placing:
             self._placed.clear()

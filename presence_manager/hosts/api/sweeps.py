@@ -11,7 +11,7 @@ from uuid import uuid4
 import structlog
 
 from presence_manager.core.outcome import Outcome, Progress, Report
-from presence_manager.errors import PresenceError
+from presence_manager.errors import Closed, PresenceError
 from presence_manager.manager import PresenceManager
 
 log = structlog.get_logger()
@@ -32,12 +32,8 @@ class RunningSweep:
         self.report: Report | None = None
         self.error: PresenceError | None = None
         self.task: asyncio.Task[Report] | None = None
+        self.running = True
         self._moved = asyncio.Event()
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return self.task is not None and not self.task.done()
 
     def see(self, progress: Progress) -> None:
         """Take note of how far it is."""
@@ -56,7 +52,10 @@ class RunningSweep:
 
     def end(self, task: asyncio.Task[Report]) -> None:
         """It is over, however."""
-        if not task.cancelled():
+        self.running = False
+        if task.cancelled():
+            self.error = Closed("the daemon was stopped before the sweep had ended")
+        else:
             error = task.exception()
             if error is None:
                 self.report = task.result()
@@ -122,6 +121,14 @@ class Sweeps:
             if not outcome.kind.final and len(unfinal) < PROBLEMS:
                 unfinal.append(outcome)
         return (counts, unfinal) if counts else None
+
+    async def close(self) -> None:
+        """End those that still run: the manager is closed, and what they left is written down."""
+        tasks = {sweep.task for sweep in self._sweeps.values() if sweep.task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _forget(self) -> None:
         ended = [sweep.id for sweep in self._sweeps.values() if not sweep.running]
