@@ -40,7 +40,8 @@ def make_app(service: Service, guard: Guard) -> web.Application:
     app = web.Application(middlewares=[_answered], handler_args={"access_log": None})
     app[SERVICE], app[GUARD] = service, guard
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, _handler(route))
+        path = route.path.replace("}", ":[^/]+}")  # any text; the router's own is without braces
+        app.router.add_route(route.method, path, _handler(route))
     described = document(ROUTES)
 
     async def openapi(_: web.Request) -> web.StreamResponse:
@@ -91,7 +92,10 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The answer, a problem where it goes wrong."""
     try:
         public = getattr(request.match_info.handler, "public", False) or _is_page(request.path)
-        request.app[GUARD].check(request, public=public)
+        bearer = request.app[GUARD].check(request, public=public)
+        if request.method == "POST":  # these may touch many: who asked is for the record
+            by = "" if bearer is None else bearer.name
+            log.info("http.asked", method=request.method, path=request.path, by=by)
         return await handler(request)
     except Problem as problem:
         return problem.answer()

@@ -43,6 +43,8 @@ class Server:
         self._tls = _tls(http)
         self._listen = http.listen
         names = {"localhost", *filter(None, http.hosts.split(","))}
+        if http.listen.startswith("unix:") and not hasattr(socket, "AF_UNIX"):
+            raise SettingsError("http.listen: this system has no Unix sockets: give host:port")
         self._unix = Path(http.listen[5:]) if http.listen.startswith("unix:") else None
         if self._unix is None:
             host = host_of(http.listen)
@@ -105,6 +107,7 @@ class Server:
             try:
                 await asyncio.Future()
             finally:
+                service.closing = True
                 with suppress(PresenceError):
                     await service.presence.close()  # joins the closing that has begun
         finally:

@@ -27,6 +27,8 @@ class Service:
         self.readiness = Readiness(
             metered.ledger, metered.tokens, presence.settings.tenant_id.lower()
         )
+        self.closing = False
+        """Whether it has been told to stop."""
         self._draining: asyncio.Task[Report] | None = None
         self._placing = 0
         self._placed = asyncio.Event()
@@ -35,11 +37,6 @@ class Service:
     def draining(self) -> bool:
         """Whether new holds are refused until the process ends."""
         return self._draining is not None
-
-    @property
-    def closing(self) -> bool:
-        """Whether it has been told to stop."""
-        return self.presence.status().state != "open"
 
     @asynccontextmanager
     async def placing(self) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -42,10 +43,20 @@ def run(listen: str | None, ready_file: Path | None) -> int:
         await server.work(metered, partial(_tell, ready_file))
 
     try:
-        return asyncio.run(main())
+        with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+            return runner.run(main())
     finally:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
+
+
+def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop's where it is installed; a call costs about a quarter less then."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _tell(ready_file: Path | None, urls: list[str]) -> None:

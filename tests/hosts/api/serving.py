@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 from host_runs import host_settings, user
+from yarl import URL
 
 from presence_manager import Settings
 from presence_manager.emulator import Emulator
@@ -40,7 +41,9 @@ class Daemon:
     def presence(self) -> PresenceManager:
         return self.metered.presence
 
-    async def ask(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
+    async def ask(
+        self, method: str, path: str | URL, body: Any = None, **more: Any
+    ) -> tuple[int, Any]:
         """Status and JSON of the answer."""
         if body is not None:
             more["json"] = body

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from urllib.parse import quote
 
 from host_runs import TENANT, until, user
 from serving import BUSY, PROBLEM, Daemon, hold_path, serving, settings_for
+from yarl import URL
 
 from presence_manager.emulator import Emulator, Fault
 
@@ -92,6 +94,19 @@ async def test_delete_releases_and_is_harmless_when_unknown(
     assert emulator.sessions() == []
     status, outcome = await daemon.ask("DELETE", hold_path(1))
     assert (status, outcome["kind"], outcome["reason"]) == (200, "never_set", "not held")
+
+
+async def test_any_text_names_a_hold(daemon: Daemon) -> None:
+    names = ["a/b", "\u00fc \u4f1a", "..%2f", "a?b#c", "{x}", "%", "\0", "'; drop table", "x" * 200]
+    paths = [URL(hold_path(1, quote(name, "")), encoded=True) for name in names]
+    for name, path in zip(names, paths, strict=True):
+        status, hold = await daemon.ask("PUT", path, BUSY)
+        assert (status, hold.get("hold")) == (200, name), hold
+    _, page = await daemon.ask("GET", f"/v1/sessions?user={user(1)}")
+    assert sorted(hold["key"] for hold in page["sessions"][0]["holds"]) == sorted(names)
+    for path in paths:
+        assert (await daemon.ask("DELETE", path))[1]["reason"] != "not held"
+    assert daemon.presence.status().holds == 0
 
 
 async def test_another_daemon_of_the_ledger_releases_it(emulator: Emulator, tmp_path: Path) -> None:
