@@ -79,6 +79,7 @@ class Holds:
             except InvalidHold as error:
                 results.append(HoldFailed(request, error))
             else:
+                self._adopt(one)  # at once: the next one of that name is to find it
                 asked[len(results)] = one
                 results.append(one.hold)
         placing = asyncio.create_task(self._commit(list(asked.values())))
@@ -104,8 +105,8 @@ class Holds:
         return results
 
     def named(self, key: Key, name: str) -> Hold | None:
-        """The live handle of that name, if a caller of this process has one."""
-        return next((h for h in self._handles.get(key, ()) if h.key == name), None)
+        """The live handle of that name, the newest, if a caller of this process has one."""
+        return next((h for h in reversed(self._handles.get(key, ())) if h.key == name), None)
 
     def rested(self, row: Session) -> None:
         """A session came to rest: its handles learn what it is now."""
@@ -192,8 +193,6 @@ class Holds:
         return _Asked(request, key, wish, hold, timeout)
 
     async def _commit(self, asked: list[_Asked]) -> None:
-        for one in asked:
-            self._adopt(one)
         meanwhile = await self._placing.place([(one.key, one.wish) for one in asked])
         for one in asked:
             one.hold.placed = True

@@ -171,3 +171,21 @@ async def test_what_the_ledger_cannot_keep_is_not_sent(daemon: Daemon, emulator:
     status, problem = await daemon.put(1)
     assert (status, problem["type"]) == (503, PROBLEM + "ledger")
     assert emulator.sessions() == []
+
+
+async def test_puts_of_one_hold_at_the_same_time_are_one_hold(
+    daemon: Daemon, emulator: Emulator
+) -> None:
+    answers = await asyncio.gather(*(daemon.put(1) for _ in range(30)))
+    assert {status for status, _ in answers} == {200}
+    assert daemon.presence.status().holds == 1
+    emulator.add_fault(Fault(verb="set", status=403))
+    answers = await asyncio.gather(*(daemon.put(2) for _ in range(30)))
+    assert {status for status, _ in answers} == {424}  # all are told, not the first alone
+    emulator.clear_faults()
+    both = [daemon.put(1), daemon.ask("DELETE", hold_path(1))]
+    for status, _ in await asyncio.gather(*both):
+        assert status in (200, 202, 409)
+    await daemon.ask("DELETE", hold_path(1))
+    assert daemon.presence.status().holds == 0
+    assert emulator.sessions() == []
