@@ -52,6 +52,13 @@ ROUTES = (
     ),
     Route(
         method="GET",
+        path="/v1/sweeps",
+        handler=sweeping.list_sweeps,
+        summary="The sweeps that this daemon was asked for and remembers, the newest first",
+        answers={200: sweeping.SweepList},
+    ),
+    Route(
+        method="GET",
         path="/v1/sweeps/{sweep}",
         handler=sweeping.get_sweep,
         summary="How far a sweep is, or how it went",

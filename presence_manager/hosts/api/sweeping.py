@@ -82,6 +82,12 @@ class SweepShape(TypedDict):
     problem: dict[str, Any] | None
 
 
+class SweepList(TypedDict):
+    """The sweeps that this daemon was asked for and remembers, the newest first."""
+
+    sweeps: list[SweepShape]
+
+
 async def begin_sweep(call: Call[SweepBody, None]) -> web.StreamResponse:
     """Begin a sweep, and say where to look at it."""
     body = call.body
@@ -97,6 +103,12 @@ async def begin_sweep(call: Call[SweepBody, None]) -> web.StreamResponse:
         users, tenant=body.tenant, everyone=body.everyone, deadline=body.deadline
     )
     return answer(_shape(sweep), 202, {"Location": f"/v1/sweeps/{sweep.id}"})
+
+
+async def list_sweeps(call: Call[None, None]) -> web.StreamResponse:
+    """Say which sweeps run, or have run of late."""
+    found: SweepList = {"sweeps": [_shape(sweep) for sweep in call.service.sweeps.all()]}
+    return answer(found)
 
 
 async def get_sweep(call: Call[None, None]) -> web.StreamResponse:

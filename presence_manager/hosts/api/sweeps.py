@@ -109,6 +109,10 @@ class Sweeps:
         """The sweep, if it runs here or has ended not long ago."""
         return self._sweeps.get(sweep_id)
 
+    def all(self) -> list[RunningSweep]:
+        """Those that run, and those that are remembered, the newest first."""
+        return list(reversed(self._sweeps.values()))
+
     async def recorded(self, sweep_id: str) -> tuple[Counter[str], list[Outcome]] | None:
         """What the ledger has of a sweep, of whichever process: how many of each kind, problems.
 

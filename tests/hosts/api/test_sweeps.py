@@ -147,7 +147,11 @@ async def test_only_so_many_are_remembered(daemon: Daemon, monkeypatch: pytest.M
     first = await begin(daemon)
     assert (await ended(daemon, first))["state"] == "ended"
     for _ in range(5):
-        await ended(daemon, await begin(daemon))
+        last = await begin(daemon)
+        await ended(daemon, last)
+    _, found = await daemon.ask("GET", "/v1/sweeps")
+    assert len(found["sweeps"]) == 4  # and the one that ran when the oldest were forgotten
+    assert last == "/v1/sweeps/" + found["sweeps"][0]["id"]
     assert (await ended(daemon, first))["state"] == "recorded"
 
 
