@@ -10,8 +10,12 @@ import asyncio
 from contextlib import suppress
 from time import monotonic
 
-from presence_manager.errors import LedgerError, SignInError
+import structlog
+
+from presence_manager.errors import LedgerError, PresenceError, SignInError
 from presence_manager.hosts.api.meters import MeteredLedger, MeteredTokens
+
+log = structlog.get_logger()
 
 LEDGER_EVERY = 1.0
 """Seconds for which the answer of the ledger is good."""
@@ -30,16 +34,26 @@ class Readiness:
         self._written_at = 0.0
         self._signing: asyncio.Task[None] | None = None
         self._signed_at = 0.0
+        self._told: dict[str, PresenceError | None] = {}
 
     async def faults(self) -> list[str]:
-        """What is wrong; empty when all is well."""
-        faults = []
+        """What is wrong; empty when all is well.
+
+        Whoever asks is told in a few words: the log has the rest, whenever it changes.
+        """
+        faults: dict[str, PresenceError | None] = {}
         error = await self._ledger_error()
         if error is not None:
-            faults.append(f"the ledger cannot be written: {error}")
-        if (fault := self._sign_in_fault()) is not None:
-            faults.append(fault)
-        return faults
+            faults["the ledger cannot be written"] = error
+        faults |= self._sign_in_faults()
+        if faults.keys() != self._told.keys():
+            whole = [f"{fault}: {why}" if why else fault for fault, why in faults.items()]
+            if whole:
+                log.warning("daemon.not_ready", faults=whole)
+            else:
+                log.info("daemon.well_again")
+            self._told = faults
+        return list(faults)
 
     def sign_in(self) -> None:
         """Try to sign in, in the background, unless that was tried just now."""
@@ -62,19 +76,17 @@ class Readiness:
             self._written = asyncio.create_task(self._ledger.try_to_write())
         return await asyncio.shield(self._written)
 
-    def _sign_in_fault(self) -> str | None:
+    def _sign_in_faults(self) -> dict[str, PresenceError | None]:
         last = self._tokens.last
         if self._tenant:
             _, error = last.get(self._tenant, (0.0, None))
             if error is not None or self._tenant not in last:
                 self.sign_in()
             if self._tenant not in last:
-                return "the sign-in has not been answered yet"
-            return None if error is None else f"the sign-in failed: {error}"
+                return {"the sign-in has not been answered yet": None}
+            return {} if error is None else {"the sign-in failed": error}
         errors = [error for _, error in last.values()]
-        if errors and all(errors):
-            return f"no tenant could sign in: {errors[-1]}"
-        return None
+        return {"no tenant could sign in": errors[-1]} if errors and all(errors) else {}
 
     async def _try(self) -> None:
         with suppress(SignInError):  # remembered by the tokens

@@ -32,7 +32,7 @@ LAST_ANSWERS = 0.3
 
 
 class Server:
-    """Listens where the settings say, from `bind` on, and answers within `serve`.
+    """Listens where the settings say, from `bind` on, and answers within `work`.
 
     Raises SettingsError for an address that is taken, or that needs a token and has none, and for
     tokens or certificates that cannot be used.
@@ -80,7 +80,7 @@ class Server:
             else:
                 self._sockets = await _tcp_sockets(self._listen)
         except OSError as error:
-            why = os.strerror(error.errno) if error.errno else str(error)
+            why = error.strerror or str(error)
             raise SettingsError(
                 f"http.listen: cannot listen on {self._listen}: {why}; is another daemon running "
                 "there already?"

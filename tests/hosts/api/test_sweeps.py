@@ -141,6 +141,15 @@ async def test_problems_are_told_of_each(daemon: Daemon, emulator: Emulator) -> 
     assert (problem["user"], problem["kind"], problem["status"]) == (user(2), "failed", 403)
 
 
+async def test_a_sweep_that_the_ledger_fails_says_so(daemon: Daemon) -> None:
+    await daemon.put(1)
+    await daemon.presence._ledger.close()
+    sweep = await ended(daemon, location := await begin(daemon))
+    assert (sweep["state"], sweep["report"]) == ("failed", None)
+    assert sweep["problem"]["type"] == PROBLEM + "ledger"
+    assert [kind for kind, _ in await events(daemon, location)] == ["problem"]
+
+
 async def test_only_so_many_are_remembered(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeps, "REMEMBERED", 3)
     await daemon.put(1)
