@@ -18,7 +18,7 @@ from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.core.pair import LONGEST_LEASE
 from presence_manager.core.session import Session, Wish
 from presence_manager.engine.entry import Rank
-from presence_manager.engine.intake import Source, by_lane, pages
+from presence_manager.engine.intake import Source, by_lane
 from presence_manager.engine.recovery import owner_prefix
 from presence_manager.engine.sweep import Release, release_all, release_own
 from presence_manager.errors import Closed, PresenceError
@@ -395,10 +395,8 @@ class PresenceManager:
 
         Raises InvalidHold for a malformed id, LedgerError, Closed.
         """
-        self._check()
-        async for rows in pages(self._ledger, self._ids.scope(tenant=tenant)):
-            for row in rows:
-                yield row
+        async for row in self.pages.all_sessions(tenant):
+            yield row
 
     async def outcomes(
         self,
@@ -416,9 +414,7 @@ class PresenceManager:
 
     def status(self) -> Status:
         """What it is busy with at this moment."""
-        held, now = self._works.renewer.held, self._clock.now()
-        lanes = tuple(status_of(lane, held[lane.id], now) for lane in self._works.lanes)
-        return Status(state=self._state, owner=self.owner, holds=len(self._holds), lanes=lanes)
+        return status_of(self._state, self.owner, len(self._holds), self._works)
 
     # -- within -----------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Session
-from presence_manager.engine.intake import CHUNK
+from presence_manager.engine.intake import CHUNK, pages
 from presence_manager.manager.ids import Ids, checked, instant
 from presence_manager.ports import Ledger, Query
 
@@ -75,6 +75,13 @@ class Pages:
             since=instant(since) if since is not None else None,
         )
         return await self._ledger.outcomes(query, after, limit)
+
+    async def all_sessions(self, tenant: str | None) -> AsyncIterator[Session]:
+        """Every session, page by page."""
+        self._check()
+        async for rows in pages(self._ledger, self._ids.scope(tenant=tenant)):
+            for row in rows:
+                yield row
 
     async def all_outcomes(self, **which: object) -> AsyncIterator[Outcome]:
         """Every outcome that `outcomes` would answer, page by page."""

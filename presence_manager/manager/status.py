@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.lane import Lane
+from presence_manager.manager.works import Works
 
 _RENEWALS = (Rank.LAPSING, Rank.RENEWAL)
 
@@ -45,8 +46,14 @@ class Status:
     lanes: tuple[LaneStatus, ...]
 
 
-def status_of(lane: Lane, held: int, now: float) -> LaneStatus:
-    """Look at a lane."""
+def status_of(state: str, owner: str, holds: int, works: Works) -> Status:
+    """Look at all lanes."""
+    now, held = works.now().at, works.renewer.held
+    lanes = tuple(_lane(lane, held[lane.id], now) for lane in works.lanes)
+    return Status(state=state, owner=owner, holds=holds, lanes=lanes)
+
+
+def _lane(lane: Lane, held: int, now: float) -> LaneStatus:
     gate = lane.gate
     entries = list(lane.desk.entries.values())
     renewals = [entry.row.due for entry in entries if entry.rank in _RENEWALS]

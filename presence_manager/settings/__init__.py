@@ -6,11 +6,11 @@ given.
 """
 
 from presence_manager.settings.credentials import Credentials, TenantSettings
+from presence_manager.settings.http import HttpSettings
 from presence_manager.settings.model import Setting, Settings
 from presence_manager.settings.sections import (
     GraphSettings,
     HoldSettings,
-    HttpSettings,
     LedgerSettings,
     LogSettings,
     RecoverySettings,

@@ -23,11 +23,11 @@ from presence_manager.errors import SettingsError
 from presence_manager.settings import clouds, credentials
 from presence_manager.settings.credentials import TENANTS, Credentials, Secret, TenantSettings
 from presence_manager.settings.faults import allowed, fields_of, told
+from presence_manager.settings.http import HttpSettings
 from presence_manager.settings.sections import (
     Delegated,
     GraphSettings,
     HoldSettings,
-    HttpSettings,
     LedgerSettings,
     LogSettings,
     ManagedIdentity,

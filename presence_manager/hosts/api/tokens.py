@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from presence_manager.errors import SettingsError
-from presence_manager.settings import HttpSettings
+from presence_manager.settings.http import SHORTEST_TOKEN, HttpSettings
 
 LARGEST_FILE = 1024 * 1024
-SHORTEST = 16
-"""Characters of a token, at least: fewer are too easily guessed."""
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)
 
@@ -80,9 +78,10 @@ def _read(path: Path) -> dict[bytes, Bearer]:
         where = f"http.tokens_file: {path}, line {number}: "
         if not _NAME.fullmatch(name) or scope not in ("read", "write"):
             raise SettingsError(where + "write name:read:token or name:write:token")
-        if len(token) < SHORTEST or not _TOKEN.fullmatch(token):
+        if len(token) < SHORTEST_TOKEN or not _TOKEN.fullmatch(token):
             raise SettingsError(
-                where + f"a token has {SHORTEST} characters or more, of A-Z a-z 0-9 . _ ~ + / = -; "
+                where
+                + f"a token has {SHORTEST_TOKEN} characters or more, of A-Z a-z 0-9 . _ ~ + / = -; "
                 "make one with: openssl rand -hex 32"
             )
         if name in names or _digest(token) in tokens:
