@@ -148,7 +148,10 @@ def test_no_room_is_too_large(house: dict[str, str]) -> None:
     sizes: Counter[str] = Counter()
     for path, source in house.items():
         room = room_of(module_of(path))
-        sizes[room.name if room else path] += source.count("\n")
+        name = room.name if room else path
+        if name == "hosts":  # a house of its own: each host is a room
+            name = PurePosixPath(path).parent.relative_to(HOUSE).as_posix()
+        sizes[name] += source.count("\n")
     name, lines = sizes.most_common(1)[0]
     assert lines <= sizes.total() * LARGEST_ROOM, f"{name} has {lines} of {sizes.total()} lines"
 
