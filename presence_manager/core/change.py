@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from math import inf, nextafter
 from zlib import crc32
 
@@ -34,6 +35,15 @@ def track(
         clock=owner,
         skew=terms.skew,
     )
+
+
+def inherit(row: Session, gone: Set[str], now: float, owner: str) -> Session:
+    """Go on with the holds of processes that are `gone`, where somebody can still end them."""
+    wishes = tuple(
+        w._replace(owner=owner) if w.owner in gone and w.resumable and w.live(now) else w
+        for w in row.wishes
+    )
+    return row if wishes == row.wishes else row.evolve(now, owner, wishes=wishes)
 
 
 def release(

@@ -25,12 +25,16 @@ class Known(StrEnum):
     UNSURE = "unsure"
 
 
+UNNAMED = "~"
+"""What the name of a hold begins with that nobody but its own process can release."""
+
+
 class Wish(NamedTuple):
     """One hold: a caller's wish that the user be shown so, until released.
 
     `owner` is the process that has it; empty when the hold outlives its process and ends by
     itself at `until`. `pair` is None for a tracked session, which other code set. `lease` is 0
-    where it is planned anew at each set.
+    where it is planned anew at each set. A name that begins with `UNNAMED` was given by us.
     """
 
     name: str
@@ -43,6 +47,11 @@ class Wish(NamedTuple):
     def live(self, now: float) -> bool:
         """Whether it still holds at `now`; it ends at the instant `until`."""
         return now < self.until
+
+    @property
+    def resumable(self) -> bool:
+        """Whether another process may go on with it: its name is known, or it ends by itself."""
+        return not self.name.startswith(UNNAMED)
 
 
 class Attempt(NamedTuple):

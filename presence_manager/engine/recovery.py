@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import structlog
 
+from presence_manager.core.key import Key
 from presence_manager.core.outcome import Report
 from presence_manager.core.session import Session
 from presence_manager.engine.intake import by_lane, pages
@@ -20,16 +21,27 @@ log = structlog.get_logger()
 
 
 class Recovery:
-    """Clears what dead processes left: once at the start, then whenever another one dies."""
+    """Clears what dead processes left: once at the start, then whenever another one dies.
+
+    With `resume` it goes on with those of their holds that somebody can still end.
+    """
 
     def __init__(
-        self, sweeper: Sweeper, *, ledger: Ledger, clock: Clock, origin: str, app: str
+        self,
+        sweeper: Sweeper,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        origin: str,
+        app: str,
+        resume: bool = False,
     ) -> None:
         self._sweeper = sweeper
         self._ledger = ledger
         self._clock = clock
         self._origin = origin
         self._app = app
+        self._resume = resume
 
     async def once(self, *, deadline: float | None = None) -> Report:
         """Clear all orphans, and what was left failed or unfinished; `deadline` in seconds.
@@ -47,9 +59,12 @@ class Recovery:
         sources = await by_lane(
             self._ledger, scope, lambda each, limit: self._orphans(each, limit, gone)
         )
-        report = await self._sweeper.run(sweep, sources, release_dead(gone))
+        resumed: set[Key] | None = set() if self._resume else None
+        report = await self._sweeper.run(sweep, sources, release_dead(gone, resumed))
         for owner in dead:  # their sessions are ours now
             await self._ledger.leave(owner)
+        if resumed:
+            log.info("recovery.resumed", sessions=len(resumed))
         if report.total:
             log.info("recovery.done", sweep=sweep.id, counts=report.counts)
         return report

@@ -48,6 +48,12 @@ def release_own(row: Session, now: Now, sweep_id: str) -> Session:
     return change.release(row, now.at, now.owner, names=own, sweep_id=sweep_id)
 
 
+def release_unnamed(row: Session, now: Now, sweep_id: str) -> Session:
+    """End those holds of this process that no other can go on with."""
+    own = frozenset(w.name for w in row.wishes if w.owner == now.owner and not w.resumable)
+    return change.release(row, now.at, now.owner, names=own, sweep_id=sweep_id)
+
+
 def release_one(wish: Wish) -> Release:
     """End one hold, unless it was put again meanwhile: the last word wins."""
 
@@ -58,13 +64,20 @@ def release_one(wish: Wish) -> Release:
     return release
 
 
-def release_dead(gone: Set[str]) -> Release:
-    """End the holds whose process is `gone`, and what it left open."""
+def release_dead(gone: Set[str], resumed: set[Key] | None = None) -> Release:
+    """End the holds whose process is `gone`, and what it left open.
+
+    With `resumed`, which takes their keys, go on with the holds that somebody can still end.
+    """
 
     def release(row: Session, now: Now, sweep_id: str) -> Session:
         attempt = row.attempt
         if attempt is not None and attempt.owner in gone:
             row = change.abandon(row, now.at, now.owner, now.terms)
+        if resumed is not None:
+            orphan, row = row, change.inherit(row, gone, now.at, now.owner)
+            if row is not orphan:
+                resumed.add(row.key)
         dead = frozenset(w.name for w in row.wishes if w.owner in gone)
         row = change.release(row, now.at, now.owner, names=dead)
         if row.newest(now.at) is None and not row.over:

@@ -14,7 +14,7 @@ import structlog
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Outcome
 from presence_manager.core.pair import SHORTEST_LEASE, checked_lease, pair_of
-from presence_manager.core.session import Known, Session, Wish
+from presence_manager.core.session import UNNAMED, Known, Session, Wish
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.placing import Placing
 from presence_manager.errors import Closed, HoldRefused, HoldTimeout, InvalidHold, PresenceError
@@ -180,7 +180,10 @@ class Holds:
             timeout = defaults.timeout if request.timeout is None else request.timeout
             if not timeout > 0:
                 raise ValueError(f"timeout is in seconds, more than 0, not {timeout}")
-            name = request.key if request.key is not None else uuid4().hex
+            name = request.key
+            if name is None:
+                ends = request.ttl is not None or request.until is not None
+                name = ("" if ends else UNNAMED) + uuid4().hex
             if not 0 < len(name) <= 200:
                 raise ValueError("key= is 1 to 200 characters long")
         except (TypeError, ValueError) as error:

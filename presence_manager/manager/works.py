@@ -97,6 +97,7 @@ class Works:
             clock=clock,
             origin=settings.graph.base_url,
             app=settings.client_id.lower(),
+            resume=settings.shutdown.policy == "keep",
         )
 
     def now(self) -> Now:

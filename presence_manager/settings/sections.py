@@ -219,6 +219,10 @@ class RecoverySettings(Section):
 class ShutdownSettings(Section):
     """How the manager closes."""
 
+    policy: Literal["clear", "keep"] = Field(
+        default="clear",
+        description="clear all sessions; or keep holds with a name or an end for the next process",
+    )
     deadline: float = Field(
         default=8.0, ge=0, le=86400, description="seconds the closing sweep may take"
     )
