@@ -1,13 +1,13 @@
 // Outcomes over time: stacked bars in SVG, drawn here.
 
 import { ask } from "./api.js";
-import { byId, el, say, svg } from "./dom.js";
-import { brief, clock, KINDS, many, whole, words } from "./words.js";
+import { byId, el, keep, say, svg } from "./dom.js";
+import { brief, clock, KINDS, whole, words } from "./words.js";
 
 const SPANS = { "1 h": [3600, 60], "6 h": [21_600, 300], "24 h": [86_400, 1200] };
 const EVERY = 10_000;
 const EDGE = { top: 8, right: 4, bottom: 20, left: 40 };
-const LEAST = 2; // what is there is seen, however little
+const LEAST = { failed: 2, unfinished: 2 }; // pixels: these are seen, however few
 
 /** The chart; `refresh` asks for what is new, but seldom. */
 export class Chart {
@@ -16,6 +16,8 @@ export class Chart {
     this.bars = [];
     this.chosen = -1;
     this.asked = 0;
+    this.keys = new Map();
+    this.sums = new Map();
     this.box = byId("chart");
     for (const name of Object.keys(SPANS)) {
       const input = el("input", { type: "radio", name: "span", value: name, checked: name === this.span });
@@ -63,19 +65,16 @@ export class Chart {
     for (const bar of this.bars) {
       for (const [kind, count] of bar.kinds) sums.set(kind, (sums.get(kind) || 0) + count);
     }
+    this.sums = sums;
     const shown = KINDS.filter((kind) => sums.has(kind));
-    byId("legend").replaceChildren(...shown.map((kind) => el("li", { "data-kind": kind },
-      el("span", { class: "key" }), words(kind), " ", el("b", { text: whole(sums.get(kind)) }))));
+    keep(byId("legend"), this.keys, shown, (kind) => el("li", { "data-kind": kind },
+      el("span", { class: "key" }), el("span", { text: words(kind) }), el("b")));
+    byId("history-none").hidden = shown.length > 0;
     const told = shown.map((kind) => `${whole(sums.get(kind))} ${words(kind)}`).join(", ");
     this.box.setAttribute("aria-label", told
       ? `Outcomes of the last ${this.span}: ${told}. Left and right go through the bars.`
       : `No outcomes in the last ${this.span}`);
-    if (this.chosen < 0) this.rest();
-  }
-
-  rest() {
-    say(byId("readout"), this.bars.some((bar) => bar.total) ? ""
-      : "Nothing was cleared in this time. What becomes of sessions appears here.");
+    this.choose(this.chosen);
   }
 
   draw() {
@@ -106,7 +105,7 @@ export class Chart {
       const column = svg("g", { class: "column" });
       for (const kind of KINDS) {
         if (!bar.kinds.has(kind)) continue;
-        const high = Math.max(LEAST, (tall * bar.kinds.get(kind)) / top);
+        const high = Math.max(LEAST[kind] || 0, (tall * bar.kinds.get(kind)) / top);
         foot -= high;
         column.append(svg("rect", {
           "data-kind": kind, x: x(n) + gap / 2, y: foot, width: this.step - gap, height: high,
@@ -131,22 +130,27 @@ export class Chart {
     if (to === undefined) return;
     event.preventDefault();
     this.choose(Math.min(Math.max(to, 0), last));
+    const { kinds } = this.bars[this.chosen];
+    const told = KINDS.filter((kind) => kinds.has(kind))
+      .map((kind) => `${whole(kinds.get(kind))} ${words(kind)}`);
+    say(byId("readout"), `${byId("when").textContent}: ${told.join(", ") || "no outcomes"}`);
   }
 
   choose(n) {
     this.chosen = n;
     this.columns?.forEach((column, each) => column.classList.toggle("off", n >= 0 && each !== n));
     const bar = this.bars[n];
-    if (bar === undefined) return void this.rest();
-    const until = new Date(bar.at.getTime() + this.interval * 1000);
-    const kinds = KINDS.filter((kind) => bar.kinds.has(kind))
-      .map((kind) => `${whole(bar.kinds.get(kind))} ${words(kind)}`);
-    say(byId("readout"), `${clock(bar.at)} to ${clock(until)}: ${kinds.join(", ") || many(0, "outcome")}`);
+    const until = bar && new Date(bar.at.getTime() + this.interval * 1000);
+    say(byId("when"), bar ? `${clock(bar.at)} to ${clock(until)}` : "");
+    for (const [kind, item] of this.keys) {
+      say(item.lastChild, whole((bar ? bar.kinds : this.sums).get(kind) || 0));
+    }
   }
 }
 
 /** The next number for the top of an axis, whose half is a good number too. */
 function nice(most) {
   const power = 10 ** Math.floor(Math.log10(most));
-  return [1, 2, 4, 6, 8, 10].map((n) => n * power).find((n) => n >= most);
+  const steps = power < 10 ? [2, 4, 6, 8, 10] : [1, 2, 3, 4, 5, 6, 8, 10];
+  return steps.map((n) => n * power).find((n) => n >= most);
 }

@@ -59,7 +59,7 @@ export function clearDialog(done) {
   };
 }
 
-/** Asks before a sweep; `look` says what is held. */
+/** Asks before a sweep; `look` says what is held, and `count` looks again. */
 export function sweepDialog(look, done) {
   const who = () => document.querySelector("#sweep-dialog [name=who]:checked").value;
   const tenant = byId("sweep-tenant");
@@ -83,7 +83,7 @@ export function sweepDialog(look, done) {
     done();
   });
   byId("sweep-dialog").addEventListener("change", count);
-  return () => {
+  const begin = () => {
     const names = look().tenants.map((each) => each.tenant);
     tenant.replaceChildren(el("option", { value: "", text: "all" }),
       ...names.map((name) => el("option", { value: name, text: name })));
@@ -91,6 +91,7 @@ export function sweepDialog(look, done) {
     count();
     open();
   };
+  return { open: begin, count };
 }
 
 /** Asks for a token; it is kept in the tab's memory alone. */

@@ -75,12 +75,12 @@ function count() {
   });
   const sum = (name) => seen.tenants.reduce((all, each) => all + each[name], 0);
   facts({
-    "Renewals due within a minute": whole(due),
+    "Due within a minute": whole(due),
     "Waiting for Graph": whole(sum("waiting")),
-    "Requests in flight": whole(sum("in_flight")),
-    "Latest renewal overdue by": lasting(Math.max(0, ...seen.tenants.map((each) => each.late))),
+    "In flight": whole(sum("in_flight")),
+    "Latest overdue by": lasting(Math.max(0, ...seen.tenants.map((each) => each.late))),
     "Requests sent": whole(sum("sent")),
-    "Requests refused": whole(sum("refused")),
+    "Refused": whole(sum("refused")),
   });
 }
 
@@ -125,6 +125,7 @@ async function look() {
   tenants.show(found.tenants, counted.counts);
   sweeps.show(running.sweeps);
   sessions.draw();
+  askSweep.count();
   say(byId("fresh"), `as of ${exactly(seen.answered)}`);
 }
 
@@ -173,7 +174,7 @@ document.addEventListener("keydown", (event) => {
     byId("search").focus();
   }
 });
-byId("sweep").addEventListener("click", askSweep);
+byId("sweep").addEventListener("click", askSweep.open);
 byId("forget").addEventListener("click", () => {
   token.forget();
   location.reload();

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { byId, el, keep, mark, say, tell } from "./dom.js";
-import { lasting, MEANS, short, stateOf, whole } from "./words.js";
+import { countdown, MEANS, stateOf, whole } from "./words.js";
 
 const HEIGHT = 30; // pixels of a row, as in the style sheet
 const PAGE = 200; // rows of a page
@@ -191,7 +191,7 @@ export class Sessions {
     }
     const button = el("button", { type: "button", class: "small", text: "Clear …", "aria-label": `Clear user ${row.user} …` });
     const line = el("tr", {}, el("th", { scope: "row", class: "id", text: row.user }),
-      el("td", { class: "id quiet", text: short(row.tenant), title: row.tenant }), el("td"),
+      el("td", { class: "id quiet", text: `${row.tenant.slice(0, 8)}…`, title: row.tenant }), el("td"),
       el("td", { class: "word" }), el("td", { class: "num" }), el("td", { class: "holds" }), el("td", {}, button));
     button.addEventListener("click", () => this.onClear(line.session));
     return line;
@@ -205,13 +205,14 @@ function fill(line, n, row) {
   line.session = row;
   const [, , pair, state, due, holds] = line.cells;
   const wanted = row.availability ? row : row.holds.at(-1) || row;
-  say(pair, wanted.availability ? `${wanted.availability} · ${wanted.activity}` : "set by others");
+  say(pair, wanted.activity || "set by others");
+  mark(pair, "title", wanted.availability ? `${wanted.availability}/${wanted.activity}` : "tracked: other code of the application has set it");
   const word = stateOf(row);
   say(state, word);
   mark(state, "data-state", word);
   mark(state, "title", MEANS[word]);
   const wait = (Date.parse(row.renew_at ?? "") - Date.now()) / 1000;
-  say(due, Number.isNaN(wait) || word !== "shown" ? "–" : wait < 0 ? "due" : `in ${lasting(wait)}`);
+  say(due, Number.isNaN(wait) || word !== "shown" ? "–" : wait < 0 ? "due" : countdown(wait));
   const names = row.holds.map((hold) => (hold.key.startsWith("~") ? "unnamed" : hold.key));
   say(holds, names.length > 1 ? `${names[0]} +${names.length - 1}` : names[0] || "–");
   mark(holds, "title", names.join("\n"));

@@ -5,7 +5,8 @@ import { byId, el, keep, mark, say, tell } from "./dom.js";
 import { KINDS, lasting, many, short, whole, words } from "./words.js";
 
 const SHOWN = 6;
-const OVER = 4; // seconds over which the rate is taken
+const OVER = 4000; // milliseconds over which the rate is taken
+const TICK = 500; // milliseconds: time goes on though nothing is done
 
 /** The sweeps that the daemon remembers. */
 export class Sweeps {
@@ -14,6 +15,9 @@ export class Sweeps {
     this.cards = new Map();
     this.known = new Map();
     this.watched = new Map();
+    setInterval(() => {
+      for (const [id, sweep] of this.known) if (sweep.state === "running") this.draw(id);
+    }, TICK);
     this.none = el("p", { class: "none", text: "No sweep yet. One that is begun here, or by POST /v1/sweeps, is seen here as it runs." });
   }
 
@@ -24,9 +28,7 @@ export class Sweeps {
       if (last?.state === "running" && sweep.state !== "running") this.ended(sweep);
       if (last === undefined && sweep.state === "running") tell("A sweep has begun");
       if (sweep.state === "running") this.watch(sweep);
-      // The events are ahead of what was asked for.
-      const ahead = (last?.progress?.seconds ?? 0) > (sweep.progress?.seconds ?? 0);
-      this.known.set(sweep.id, ahead ? { ...sweep, progress: last.progress } : sweep);
+      this.know(sweep);
     }
     const running = sweeps.filter((sweep) => sweep.state === "running");
     const over = sweeps.filter((sweep) => sweep.state !== "running");
@@ -44,16 +46,10 @@ export class Sweeps {
     if (this.watched.has(sweep.id)) return;
     const control = new AbortController();
     this.watched.set(sweep.id, control);
-    const past = [];
     try {
-      for await (const [name, data] of events(`/v1/sweeps/${sweep.id}/events`, control.signal)) {
+      for await (const [name, progress] of events(`/v1/sweeps/${sweep.id}/events`, control.signal)) {
         if (name !== "progress") break;
-        past.push([data.seconds, data.done]);
-        while (past.length > 2 && past[0][0] < data.seconds - OVER) past.shift();
-        const [from, begin] = past[0];
-        const rate = data.seconds > from ? (data.done - begin) / (data.seconds - from) : null;
-        const now = this.known.get(sweep.id) || sweep;
-        this.known.set(sweep.id, { ...now, progress: data, rate });
+        this.know({ ...(this.known.get(sweep.id) || sweep), progress });
         this.draw(sweep.id);
       }
     } catch {
@@ -61,6 +57,18 @@ export class Sweeps {
     } finally {
       this.watched.delete(sweep.id);
     }
+  }
+
+  /** Take note of a sweep, and of when it was so far; the events are ahead of what was asked for. */
+  know(sweep) {
+    const last = this.known.get(sweep.id);
+    const { progress } = sweep;
+    const ahead = last?.progress && (!progress || last.progress.seconds >= progress.seconds);
+    const now = performance.now();
+    const begun = last?.begun ?? now - 1000 * (progress?.seconds ?? 0);
+    const past = last?.past ?? [[begun, 0]];
+    if (progress && !ahead) past.push([now, progress.done]);
+    this.known.set(sweep.id, { ...sweep, progress: ahead ? last.progress : progress, begun, past });
   }
 
   /** Listen no more, for nobody looks. */
@@ -77,6 +85,17 @@ export class Sweeps {
     const line = this.cards.get(id);
     if (line !== undefined) fill(line, this.known.get(id));
   }
+}
+
+/** How far it is at this moment: sessions left, how many a second, and seconds to the deadline. */
+function pace({ progress, deadline, begun, past }) {
+  const now = performance.now();
+  while (past.length > 1 && past[1][0] < now - OVER) past.shift();
+  const [from, done] = past[0];
+  const rate = (past.at(-1)[1] - done) / Math.max(0.001, (now - from) / 1000);
+  const left = progress ? progress.taken - progress.done : 0;
+  const time = deadline === null ? Infinity : Math.max(0, deadline - (now - begun) / 1000);
+  return { left, rate, time, late: left > rate * time };
 }
 
 function card(id) {
@@ -102,9 +121,10 @@ function fill(line, sweep) {
   mark(bar, "aria-valuemax", `${taken}`);
   mark(bar, "aria-valuenow", `${done}`);
   mark(bar, "aria-valuetext", `${whole(done)} of ${whole(taken)}`);
-  say(figures, running ? going(sweep, done, taken) : ran(sweep, done));
-  say(detail, running ? ahead(sweep, done, taken) : sweep.problem?.detail || counted(counts));
-  mark(detail, "data-warn", running && late(sweep, done, taken) ? "yes" : "no");
+  const now = running ? pace(sweep) : null;
+  say(figures, running ? going(sweep, now) : ran(sweep, done));
+  say(detail, running ? ahead(now) : sweep.problem?.detail || counted(counts));
+  mark(detail, "data-warn", now?.late ? "yes" : "no");
   const told = (sweep.report?.problems ?? []).slice(0, 3).map((each) =>
     `${short(each.user)}: ${words(each.kind)}${each.code ? `, ${each.code}` : ""}${
       each.message || each.reason ? `: ${each.message || each.reason}` : ""}`);
@@ -129,26 +149,18 @@ function counted(counts) {
   return kinds.map((kind) => `${whole(counts[kind])} ${words(kind)}`).join(", ") || "nobody was held";
 }
 
-function going({ progress, rate, deadline }, done, taken) {
+function going({ progress }, { rate, time }) {
   if (progress === null) return "Begins …";
-  const told = [`${whole(done)} of ${whole(taken)}${progress.all_taken ? "" : " and more"}`];
-  if (rate) told.push(`${whole(Math.round(rate))} a second`);
-  if (deadline !== null) told.push(`deadline in ${lasting(deadline - progress.seconds)}`);
+  const told = [`${whole(progress.done)} of ${whole(progress.taken)}${progress.all_taken ? "" : " and more"}`,
+    `${whole(Math.round(rate))} a second`];
+  if (time < Infinity) told.push(time ? `${lasting(time)} to the deadline` : "deadline");
   return told.join(" · ");
 }
 
-function late({ progress, rate, deadline }, done, taken) {
-  return Boolean(rate) && deadline !== null && (taken - done) / rate > deadline - progress.seconds;
-}
-
-function ahead(sweep, done, taken) {
-  const { progress, rate, deadline } = sweep;
-  const left = taken - done;
-  if (progress === null || !left) return "";
-  if (!rate) return `${whole(left)} left`;
-  if (!late(sweep, done, taken)) return `${whole(left)} left, about ${lasting(left / rate)}`;
-  const short = Math.ceil(left - rate * Math.max(0, deadline - progress.seconds));
-  return `${whole(left)} left; at this rate ${whole(short)} of them stay unfinished at the deadline`;
+function ahead({ left, rate, time, late }) {
+  if (!left) return "";
+  if (!late) return rate ? `${whole(left)} left, about ${lasting(left / rate)}` : `${whole(left)} left`;
+  return `${whole(left)} left; at this rate ${whole(Math.ceil(left - rate * time))} stay unfinished at the deadline`;
 }
 
 function ran({ report, progress }, done) {

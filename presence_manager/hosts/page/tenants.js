@@ -1,7 +1,7 @@
 // Each tenant: what is held in it, its budget and its gate.
 
 import { byId, el, keep, mark, say } from "./dom.js";
-import { lasting, many, short, STATES, whole } from "./words.js";
+import { brief, lasting, many, short, STATES, whole } from "./words.js";
 
 const MOST = 200; // rows; the order decides which
 
@@ -12,7 +12,6 @@ const COLUMNS = [
   ["Pending", (row) => row.pending, true],
   ["Unsure", (row) => row.unsure, true],
   ["Clearing", (row) => row.clearing, true],
-  ["In flight", (row) => row.in_flight, true],
   ["Refused", (row) => row.refused, true],
   ["Budget", (row) => (row.budget ? row.used / row.budget : 0), true],
   ["Gate", (row) => row.closed_for, true],
@@ -86,7 +85,7 @@ export class Tenants {
       "aria-label": `Show the sessions of tenant ${tenant}` });
     button.addEventListener("click", () => this.onTenant(tenant));
     const line = el("tr", {}, el("th", { scope: "row" }, button));
-    for (let n = 0; n < 6; n += 1) line.append(el("td", { class: "num" }));
+    for (let n = 0; n < 5; n += 1) line.append(el("td", { class: "num" }));
     const meter = el("span", { class: "meter", "aria-hidden": "true" }, el("i"));
     line.append(el("td", { class: "num budget" }, el("span"), meter), el("td", { class: "num gate" }));
     return line;
@@ -95,19 +94,19 @@ export class Tenants {
 
 function fill(line, row) {
   const [, ...cells] = line.cells;
-  [...STATES, "in_flight", "refused"].forEach((name, n) => {
+  [...STATES, "refused"].forEach((name, n) => {
     say(cells[n], row[name] ? whole(row[name]) : "0");
     mark(cells[n], "data-zero", row[name] ? "no" : "yes");
   });
   mark(cells[2], "data-warn", row.unsure ? "yes" : "no");
-  const [budget, gate] = cells.slice(6);
+  const [budget, gate] = cells.slice(5);
   const known = row.budget !== null;
-  say(budget.firstChild, known ? `${whole(row.used)} / ${whole(row.budget)}` : "–");
+  say(budget.firstChild, known ? `${whole(row.used)} / ${brief(row.budget)}` : "–");
   const part = known && row.budget ? Math.min(1, row.used / row.budget) : 0;
   budget.lastChild.firstChild.style.width = `${Math.round(part * 100)}%`;
   mark(budget.lastChild, "data-warn", part > 0.9 ? "yes" : "no");
   mark(budget, "title", known ? `${whole(row.used)} of ${whole(row.budget)} requests in ${
-    lasting(row.window)}` : "this daemon has sent nothing for it");
+    lasting(row.window)}; ${whole(row.in_flight)} in flight` : "this daemon has sent nothing for it");
   say(gate, row.closed_for > 0 ? `closed ${lasting(row.closed_for)}` : known ? "open" : "–");
   mark(gate, "data-closed", row.closed_for > 0 ? "yes" : "no");
 }

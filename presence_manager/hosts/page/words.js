@@ -43,6 +43,14 @@ export function lasting(seconds) {
   return `${Math.floor(all / 3600)} h ${`${Math.floor((all % 3600) / 60)}`.padStart(2, "0")} min`;
 }
 
+/** What is left of a time, as a clock has it: 4:05, 1:00:00. */
+export function countdown(seconds) {
+  const all = Math.round(seconds);
+  const two = (number) => `${number}`.padStart(2, "0");
+  const [hours, minutes] = [Math.floor(all / 3600), Math.floor((all % 3600) / 60)];
+  return `${hours ? `${hours}:${two(minutes)}` : minutes}:${two(all % 60)}`;
+}
+
 /** An id so short that a row has room for it: its beginning and its end. */
 export const short = (id) => (id.length > 16 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id);
 
