@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo browser test simulate bench check format clean
+.PHONY: help demo browser soak test simulate crash bench check format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,8 +27,14 @@ test: $(VENV)/.for-work $(if $(ARGS),$(if $(findstring page,$(ARGS)),browser),br
 simulate: $(VENV)/.for-work ## look for seeds that break a rule; SECONDS=600, or ARGS='--seed N'
 	@$(BIN)/python -m tests.simulate $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
+crash: $(VENV)/.for-work ## kill processes at every step; N=3000 times, or ARGS='--story S --point P --at K'
+	@$(BIN)/python -m tests.crash $(if $(N),--kills $(N)) $(ARGS)
+
 bench: $(VENV)/.for-bench ## measure it beside its peers, twenty minutes; ARGS=--quick, ARGS=--help
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.for-work ## load the daemon, ten minutes at 500 calls a second; ARGS='--seconds 60'
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 check: $(VENV)/.for-work ## lint, formatting, types
 	@$(BIN)/ruff check .

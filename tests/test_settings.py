@@ -225,7 +225,8 @@ class TestFaults:
             (
                 "PRESENCE_SHUTDOWN",
                 "8",
-                "is a section, not a value; its settings are PRESENCE_SHUTDOWN__DEADLINE",
+                "is a section, not a value; its settings are PRESENCE_SHUTDOWN__POLICY, "
+                "PRESENCE_SHUTDOWN__DEADLINE",
             ),
             (
                 "PRESENCE_SHUTDOWN__DEADLINE",
@@ -266,7 +267,7 @@ class TestFaults:
             ("tennant_id = 1", "tennant_id: there is no such setting; did you mean tenant_id?"),
             ("[shutdwon]\nx = 1", "shutdwon: there is no such setting; did you mean shutdown?"),
             ("shutdown = 1", "shutdown: is a section, not a value; its settings are "
-             "shutdown.deadline"),
+             "shutdown.policy, shutdown.deadline"),
             ("tenant_id = 1", "tenant_id: this is not text; it may be text (the tenant's id, a "
              "GUID: the one meant without tenant=)"),
             ("[graph.budget]\nx = 1", "graph.budget: {'x': 1} is not accepted; it may be auto "

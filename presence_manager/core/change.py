@@ -28,9 +28,12 @@ def track(
     The answer to what is under way already does not speak of it: it settles only now.
     """
     held = hold(row, wish, now, owner)
+    settles = row.sets_settle
+    if row.attempt is not None:
+        settles = max(settles, nextafter(now, inf))
     return held._replace(
         known=after(row.known, Event.FOUND),
-        sets_settle=max(row.sets_settle, nextafter(now, inf)),
+        sets_settle=settles,
         may_live_until=_live_until(row, live_until, now, owner, terms),
         clock=owner,
         skew=terms.skew,

@@ -47,6 +47,11 @@ class LaneBudget:
         """Whether to try more than what is proven."""
         return self.learning and now >= self._probe_at and self.size < self.ceiling
 
+    @property
+    def unrefused(self) -> bool:
+        """Whether more than at first was tried, and Graph took all of it."""
+        return self.size > self._first and not self._probe_wait
+
     def most(self, until: float) -> int:
         """What the budget may come to until then, at best."""
         return self.ceiling if self.learning and self._probe_at < until else self.size

@@ -39,7 +39,7 @@ class Desk:
             entry = self.entries[row.key] = Entry(row, rank)
             entry.deadline = deadline
             if send is not None:
-                entry.action = row, send
+                entry.decided, entry.send = row, send
                 if self.refusal is None and not self.too_late(entry, now):
                     self.queue.push(entry)
                     return
@@ -50,7 +50,7 @@ class Desk:
             if deadline < inf:  # a request in flight gets a third of what is left
                 entry.shorten((deadline - now) / 3)
             if send is not None and entry.row is row:
-                entry.action = row, send
+                entry.decided, entry.send = row, send
             entry.deadline = min(entry.deadline, deadline)
         if not entry.busy:
             self.look_again(entry)

@@ -31,23 +31,26 @@ class Entry:
     `since`, and `spent` says that they were enough. `refusals` counts tokens refused in a row.
     `singly` keeps it out of batches. `stale` says that another process is about to change the
     row. `scope` is the time limit of its request in flight. `missing` are sweeps that another
-    process has finished for us. `action` is what was last decided, and of which version.
+    process has finished for us. `send` is what was last decided, of the version `decided`.
+    `place` is its place in the queue.
     """
 
     __slots__ = (
-        "action",
         "bound",
         "busy",
         "deadline",
+        "decided",
         "key",
         "missing",
         "not_before",
+        "place",
         "queued",
         "rank",
         "refusals",
         "refused",
         "row",
         "scope",
+        "send",
         "since",
         "singly",
         "spent",
@@ -59,7 +62,8 @@ class Entry:
     def __init__(self, row: Session, rank: Rank) -> None:
         self.key = row.key
         self.row = row
-        self.action: tuple[Session, Send] | None = None
+        self.decided: Session | None = None
+        self.send: Send | None = None
         self.rank = rank
         self.deadline = inf
         self.not_before = 0.0
@@ -71,6 +75,7 @@ class Entry:
         self.busy = False
         self.bound = False
         self.queued = False
+        self.place = 0.0
         self.stale = False
         self.scope: Timeout | None = None
         self.verdict: Verdict | None = None
@@ -79,12 +84,12 @@ class Entry:
 
     def decide(self, now: Now) -> Action:
         """What comes next; what was decided of this very version holds until its hold ends."""
-        if self.action is not None:
-            row, send = self.action
-            if row is self.row and (send.wish is None or send.wish.live(now.at)):
-                return send
+        send = self.send if self.decided is self.row else None
+        if send is not None and (send.wish is None or send.wish.live(now.at)):
+            return send
         action = now.decide(self.row)
-        self.action = (self.row, action) if isinstance(action, Send) else None
+        self.decided = self.row
+        self.send = action if isinstance(action, Send) else None
         return action
 
     def see(self, row: Session) -> None:

@@ -47,7 +47,8 @@ class Gate:
     are accepted in between.
 
     The pace: after a refusal, unless it was of more than what is proven, and beyond that, requests
-    in flight start at one and double with each round that was accepted.
+    in flight start at one and double with each round that was accepted; they start at a full batch
+    where Graph has taken all that was ever tried.
     """
 
     def __init__(self, terms: GateTerms) -> None:
@@ -162,7 +163,8 @@ class Gate:
         self._slots += share.granted
         self._slots_until = now + SLOTS_LIFE
         self._others = share.others
-        if draw.want and not share.granted:
+        probed = draw.limit >= self.budget.ceiling or not self.budget.may_probe(now)
+        if draw.want and not share.granted and probed:
             ends = self._past.first_end(now), self._first_of_others(now)
             self._ask_at = max(now + 0.05, min(ends))
         self.learn(share.budget, now)
@@ -268,11 +270,11 @@ class Gate:
             if self._out or self._slots or not self.budget.may_probe(now):
                 return False
             self._probing = True
-            self._begin_slowly(now)
+            self._begin_slowly(now, SPARE if self.budget.unrefused else 1)
         return True
 
-    def _begin_slowly(self, now: float) -> None:
-        self._pace, self._yes, self._slow_since = 1.0, 0, now
+    def _begin_slowly(self, now: float, pace: int = 1) -> None:
+        self._pace, self._yes, self._slow_since = float(pace), 0, now
 
     def used(self, now: float) -> int:
         """How many slots of the budget are in use, those of other processes too."""

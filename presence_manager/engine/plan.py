@@ -7,7 +7,6 @@ again on the row as it is now.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -45,8 +44,7 @@ def _no_plan(lane: LaneId) -> float:
     return SHORTEST_LEASE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Now:
+class Now(NamedTuple):
     """The moment, and in whose name.
 
     `graph` is the time by Graph's own clock, None before its first answer. `retry` is the
@@ -187,7 +185,8 @@ def given_up(
     again_at: float | None = None,
 ) -> Plan:
     """The same for a plan that would go on with a clear, or wait before one."""
-    if plan.delete or wants_set(plan.action) or isinstance(plan.action, Rest):
+    # a Finish that deletes nothing: another process has finished it, and there is nothing to leave
+    if plan.delete or wants_set(plan.action) or isinstance(plan.action, Rest | Finish):
         return plan
     row = _in_a_sweep(plan.row, now)
     told = ending.outcomes(row, kind, now.at, now.owner, verdict, reason)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -21,8 +23,7 @@ class LaneQueue:
     """
 
     def __init__(self) -> None:
-        self._ranks: dict[Rank, list[tuple[float, int, Entry]]] = {rank: [] for rank in Rank}
-        self._order = count(1)
+        self._ranks: dict[Rank, _Line] = {rank: _Line() for rank in Rank}
         self._turn = 0
         self._count = 0
         self.bound = 0  # entries with a deadline
@@ -64,7 +65,11 @@ class LaneQueue:
 
         Without `renewals` those that can wait do.
         """
-        waiting = [rank for rank, heap in self._ranks.items() if heap and self._waits(rank)]
+        waiting = [
+            rank
+            for rank, line in self._ranks.items()
+            if (line.row or line.heap) and line.first(rank) is not None
+        ]
         if not renewals and waiting and waiting[-1] is Rank.RENEWAL:
             waiting.pop()
         if not waiting:
@@ -78,40 +83,76 @@ class LaneQueue:
     def drain(self) -> list[Entry]:
         """Empty the queue."""
         entries = []
-        for rank in Rank:
-            while self._waits(rank):
+        for rank, line in self._ranks.items():
+            while line.first(rank) is not None:
                 entries.append(self._take(rank))
         return entries
 
     def excess(self, room: int) -> list[Entry]:
         """Take out the entries with a deadline for which there is no room: the last ones."""
-        waiting = sorted(
-            place
+        waiting = [
+            entry
             for rank in CLEARS
-            for place in self._ranks[rank]
-            if place[2].bound and place[2].rank is rank
-        )
-        # one that was removed and queued again has an old place as well
-        entries = list(dict.fromkeys(entry for _, _, entry in waiting))[room:]
-        for entry in entries:
+            for entry in self._ranks[rank]
+            if entry.bound and entry.rank is rank
+        ]
+        # one that was removed and queued again stands in its old place as well
+        waiting = sorted(dict.fromkeys(waiting), key=lambda entry: entry.place)[room:]
+        for entry in waiting:
             self.remove(entry)
-        return entries
+        return waiting
 
     def _add(self, entry: Entry, *, first: bool = False) -> None:
-        number = next(self._order)
-        place = -inf if first else 0.0
+        entry.place = -inf if first else 0.0
         if entry.rank in CLEARS and not first:
             life = entry.row.may_live_until
-            place = -life if entry.deadline == inf or life > entry.deadline else 0.0
-        heappush(self._ranks[entry.rank], (place, number, entry))
-
-    def _waits(self, rank: Rank) -> bool:
-        heap = self._ranks[rank]
-        while heap and not (heap[0][2].queued and heap[0][2].rank is rank):
-            heappop(heap)
-        return bool(heap)
+            entry.place = -life if entry.deadline == inf or life > entry.deadline else 0.0
+        self._ranks[entry.rank].add(entry)
 
     def _take(self, rank: Rank) -> Entry:
-        entry = heappop(self._ranks[rank])[2]
+        entry = self._ranks[rank].pop()
         self.remove(entry)
         return entry
+
+
+class _Line:
+    """The entries of one rank by their places, mostly added in that very order.
+
+    Those that are stand in a plain row, which costs no record for each; the others in a heap.
+    """
+
+    def __init__(self) -> None:
+        self.row: deque[Entry] = deque()
+        self.heap: list[tuple[float, int, Entry]] = []
+        self._last = -inf
+        self._order = count()
+
+    def __iter__(self) -> Iterator[Entry]:
+        yield from self.row
+        yield from (entry for _, _, entry in self.heap)
+
+    def add(self, entry: Entry) -> None:
+        """Let the entry wait behind all whose place is not after its own."""
+        if not self.row or entry.place >= self._last:
+            self._last = entry.place
+            self.row.append(entry)
+        else:
+            heappush(self.heap, (entry.place, next(self._order), entry))
+
+    def first(self, rank: Rank) -> Entry | None:
+        """The first that still waits here; those that do not are let go."""
+        row, heap = self.row, self.heap
+        while row and not (row[0].queued and row[0].rank is rank):
+            row.popleft()
+        while heap and not (heap[0][2].queued and heap[0][2].rank is rank):
+            heappop(heap)
+        if heap and not (row and row[0].place <= heap[0][0]):
+            return heap[0][2]
+        return row[0] if row else None
+
+    def pop(self) -> Entry:
+        """Take out what `first` has answered."""
+        row, heap = self.row, self.heap
+        if heap and not (row and row[0].place <= heap[0][0]):
+            return heappop(heap)[2]
+        return row.popleft()

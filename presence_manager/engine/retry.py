@@ -13,25 +13,30 @@ if TYPE_CHECKING:
     from tenacity.stop import stop_base
     from tenacity.wait import wait_base
 
+GROWTH = 3
+"""By how much each wait is longer than the one before."""
+
 
 class RetryPolicy:
     """Evaluates tenacity's `wait` and `stop` on the tries that one session has had.
 
     The default grows from `first_wait` to `longest_wait` seconds, with jitter, and stops after
-    `attempts`. Any other of tenacity's objects may be given in their place.
+    `attempts`: a lost answer costs a caller hardly anything, an outage is sat out. Any other of
+    tenacity's objects may be given in their place.
     """
 
     def __init__(
         self,
         *,
         attempts: int = 8,
-        first_wait: float = 0.5,
+        first_wait: float = 0.05,
         longest_wait: float = 30.0,
         wait: wait_base | None = None,
         stop: stop_base | None = None,
     ) -> None:
         self._wait = wait or (
-            wait_exponential(multiplier=first_wait, max=longest_wait) + wait_random(0, first_wait)
+            wait_exponential(multiplier=first_wait, max=longest_wait, exp_base=GROWTH)
+            + wait_random(0, first_wait)
         )
         self._stop = stop or stop_after_attempt(attempts)
 

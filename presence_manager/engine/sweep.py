@@ -54,6 +54,13 @@ def release_unnamed(row: Session, now: Now, sweep_id: str) -> Session:
     return change.release(row, now.at, now.owner, names=own, sweep_id=sweep_id)
 
 
+def is_kept(row: Session, now: Now) -> bool:
+    """Whether this process has nothing in it but what another can go on with."""
+    own = [wish for wish in row.wishes if wish.owner == now.owner]
+    kept = any(wish.resumable and wish.live(now.at) for wish in own)
+    return kept and all(wish.resumable for wish in own)
+
+
 def release_one(wish: Wish) -> Release:
     """End one hold, unless it was put again meanwhile: the last word wins."""
 

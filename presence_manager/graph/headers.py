@@ -12,6 +12,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 LONGEST_RETRY_AFTER: Final = 3600.0
@@ -62,6 +63,7 @@ def _text(value: object) -> str | None:
         return None
 
 
+@lru_cache(maxsize=8)  # it is the same for a second
 def http_date(text: str) -> float | None:
     """Return an HTTP-date as seconds since the epoch; None for anything else."""
     if len(text) > _LONGEST_VALUE:

@@ -129,14 +129,12 @@ def _adopt(connection: sqlite3.Connection, path: Path, busy_timeout: float) -> N
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    mark = _value(connection, "PRAGMA application_id")
-    version = int(_value(connection, "PRAGMA user_version"))
-    if mark != APPLICATION_ID:
-        if _value(connection, "PRAGMA page_count"):
-            raise unusable(
-                path, "is a database of another program", "Name another file for the ledger"
-            )
+    # In this order: who makes the file meanwhile commits its first page and its mark together.
+    if not _value(connection, "PRAGMA page_count"):
         return 0
+    if _value(connection, "PRAGMA application_id") != APPLICATION_ID:
+        raise unusable(path, "is a database of another program", "Name another file for the ledger")
+    version = int(_value(connection, "PRAGMA user_version"))
     if version > len(MIGRATIONS):
         raise unusable(
             path,

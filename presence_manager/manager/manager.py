@@ -16,13 +16,13 @@ import structlog
 from presence_manager.clock import SystemClock
 from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.core.pair import LONGEST_LEASE
-from presence_manager.core.session import Session, Wish
-from presence_manager.engine.entry import Rank
+from presence_manager.core.session import UNNAMED, Session, Wish
 from presence_manager.engine.intake import Source, by_lane
 from presence_manager.engine.recovery import owner_prefix
 from presence_manager.engine.sweep import Release, release_all, release_own
 from presence_manager.errors import Closed, PresenceError
 from presence_manager.ledger import open_ledger
+from presence_manager.manager.adapters import microsoft_graph
 from presence_manager.manager.closing import PATIENCE, end, within
 from presence_manager.manager.hold import Hold, HoldFailed, HoldRequest
 from presence_manager.manager.holds import Holds
@@ -70,7 +70,7 @@ class PresenceManager:
         )
         self._tokens: Tokens | None = None
         if graph is None:
-            self._tokens, graph = _microsoft_graph(settings, tokens, self._clock)
+            self._tokens, graph = microsoft_graph(settings, tokens, self._clock)
         self._graph = graph
         self._works = Works(
             settings,
@@ -167,7 +167,8 @@ class PresenceManager:
 
         1. No new holds; recovery and renewals stop.
         2. All sessions of this process are cleared, within `deadline` seconds
-           (`shutdown.deadline` by default); without `sweep` they are left to the next start.
+           (`shutdown.deadline` by default); without `sweep` they are left to the next start, and
+           so are, where `shutdown.policy` is keep, those that it can go on with.
         3. What is in flight is cut off and written down as unfinished.
         4. Connections, sign-in and ledger are let go, each even if another fails.
 
@@ -204,12 +205,10 @@ class PresenceManager:
         await within(by, "renewals", self._works.renewer.stop())
         try:
             if sweep:
-                self.last_report = await self._works.sweep(
-                    await by_lane(self._ledger, self._ids.scope(owner=self.owner)),
-                    release_own,
+                self.last_report = await self._works.sweep_own(
+                    self._ids.scope(owner=self.owner),
                     deadline=max(0.0, by - PATIENCE - asyncio.get_running_loop().time()),
                     progress=progress,
-                    rank=Rank.RELEASE,
                 )
         finally:
             await self._let_go(by)
@@ -321,7 +320,7 @@ class PresenceManager:
         now = self._clock.now()
         live_until = now + LONGEST_LEASE if expires_at is None else instant(expires_at)
         wish = Wish(
-            name=key or f"track-{uuid4().hex}",
+            name=key or f"{UNNAMED}{uuid4().hex}",
             owner=self.owner,
             pair=None,
             lease=max(0.0, live_until - now),
@@ -368,6 +367,7 @@ class PresenceManager:
         deadline: float | None = None,
         progress: Callable[[Progress], None] | None = None,
         sweep_id: str | None = None,
+        leaving: bool = False,
     ) -> Report:
         """Clear all sessions of this process, or those of `users`, or with `everyone` all.
 
@@ -376,9 +376,17 @@ class PresenceManager:
         narrows to one tenant, and is the one meant where a user comes without. Ends within
         `deadline` seconds plus one; what is left then goes on in the background. `progress` is
         called at most ten times a second. `sweep_id` is a name never used before, by default a new
-        one. Raises InvalidHold for a malformed id, LedgerError, Closed.
+        one. With `leaving` it clears what `close` would, by `shutdown.policy`. Raises InvalidHold
+        for a malformed id, LedgerError, Closed.
         """
         self._check()
+        if leaving:
+            return await self._works.sweep_own(
+                self._ids.scope(tenant=tenant, owner=self.owner),
+                deadline=deadline,
+                progress=progress,
+                sweep_id=sweep_id,
+            )
         if users is not None:
             source: Source | list[Source] = self._ids.chunks(users, tenant)
             release: Release = release_all
@@ -446,14 +454,3 @@ class PresenceManager:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
-
-
-def _microsoft_graph(
-    settings: Settings, tokens: Tokens | Any | None, clock: Clock
-) -> tuple[Tokens, Graph]:
-    """The real Graph and the sign-in to it; their libraries load only where they are wanted."""
-    from presence_manager.graph.client import GraphClient  # noqa: PLC0415
-    from presence_manager.graph.tokens import adapt  # noqa: PLC0415
-
-    sign_in = adapt(tokens, settings)
-    return sign_in, GraphClient(settings.graph, sign_in, clock)

@@ -16,7 +16,7 @@ from presence_manager.core.verdict import Verdict
 from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.gate import Gate
-from presence_manager.engine.intake import Source
+from presence_manager.engine.intake import Source, by_lane
 from presence_manager.engine.lane import Lane
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.placing import Placing
@@ -24,9 +24,16 @@ from presence_manager.engine.plan import Now, new_sweep_id
 from presence_manager.engine.recovery import Recovery
 from presence_manager.engine.renewer import Renewer
 from presence_manager.engine.retry import LaneTerms, RetryPolicy
-from presence_manager.engine.sweep import Release, Sweep, release_one
+from presence_manager.engine.sweep import (
+    Release,
+    Sweep,
+    is_kept,
+    release_one,
+    release_own,
+    release_unnamed,
+)
 from presence_manager.engine.sweeper import Sweeper
-from presence_manager.ports import Clock, Graph, Ledger
+from presence_manager.ports import Clock, Graph, Ledger, Scope
 from presence_manager.settings import Settings
 
 log = structlog.get_logger()
@@ -164,6 +171,42 @@ class Works:
             ok=report.ok,
         )
         return report
+
+    async def sweep_own(
+        self,
+        scope: Scope,
+        *,
+        deadline: float | None,
+        progress: Callable[[Progress], None] | None = None,
+        sweep_id: str | None = None,
+    ) -> Report:
+        """Clear what this process holds, before all else, but for what its policy keeps.
+
+        Raises LedgerError.
+        """
+        sources = await by_lane(self._ledger, scope)
+        release: Release = release_own
+        if self._settings.shutdown.policy == "keep":
+            sources = [self._not_kept(source) for source in sources]
+            release = release_unnamed
+        return await self.sweep(
+            sources,
+            release,
+            deadline=deadline,
+            progress=progress,
+            rank=Rank.RELEASE,
+            sweep_id=sweep_id,
+        )
+
+    async def _not_kept(self, source: Source) -> Source:
+        kept = 0
+        async for rows in source:
+            now = self.now()
+            others = [row for row in rows if not is_kept(row, now)]
+            kept += len(rows) - len(others)
+            yield others
+        if kept:
+            log.info("sessions.kept", sessions=kept, until="another process goes on with them")
 
     async def sweep_one(self, row: Session, release: Release, deadline: float) -> Outcome:
         """Clear one session: a sweep of one, before all others. Raises LedgerError."""

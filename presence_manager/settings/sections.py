@@ -177,10 +177,10 @@ class RetrySettings(Section):
         default=8, ge=1, le=1000, description="requests for one session before giving up"
     )
     first_wait: float = Field(
-        default=0.5,
+        default=0.05,
         ge=0,
         le=60,
-        description="seconds before the second attempt; doubles from there",
+        description="seconds before the second attempt; each wait is three times the one before",
     )
     longest_wait: float = Field(
         default=30.0, gt=0, le=3600, description="seconds between two attempts"

@@ -343,3 +343,18 @@ class TestGate:
         waits = [later - before for before, later in pairwise(tries)]
         assert [round(wait / 600) for wait in waits] == [1, 2]
         assert 1500 <= gate.budget.size <= 1502, "what tested the door was taken"
+
+    @pytest.mark.parametrize(
+        ("wait", "pace"), [(0.0, 20), (600.0, 1)], ids=["nothing was refused", "something was"]
+    )
+    def test_a_window_that_others_have_used_is_probed_at_once(self, wait: float, pace: int) -> None:
+        gate = Gate(GateTerms())
+        gate.learn(Budget(4000, 0.0, 0.0, wait), 0.0)
+        draw = gate.draw(0.0, 5000)
+        assert draw is not None
+        gate.granted(draw, Share(0, ((29.0, 4000),), gate.budget.known))
+        draw = gate.draw(0.0, 5000)
+        assert draw is not None
+        assert (draw.want, draw.limit) == (2 * pace, 10_000)
+        gate.granted(draw, Share(draw.want, ((29.0, 4000),), gate.budget.known))
+        assert gate.free(0.0) == pace

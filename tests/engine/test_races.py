@@ -238,3 +238,20 @@ async def test_a_door_that_shuts_during_a_commit_keeps_the_request_in() -> None:
         ledger.seconds = 0.0
     refused = graph.requests[1][0]
     assert all(at >= refused + 60.0 for at, _ in graph.requests[2:])
+
+
+@virtual
+async def test_what_another_process_has_finished_is_not_given_up_at_a_close() -> None:
+    graph, ledger = FakeGraph(latency=1.0), SharedLedger()
+    async with manager(graph, ledger) as one:
+        other = manager(graph, ledger)
+        await other.open()
+        await one.hold(user(1), "Busy")
+        first = asyncio.create_task(one.clear(user(1)))
+        await asyncio.sleep(0.6)
+        second = asyncio.create_task(other.clear(user(1)))  # waits for the other's answer
+        await first
+        await other.close()
+        await asyncio.wait({second})
+        assert [row async for row in one.sessions()] == []
+        assert {outcome.kind async for outcome in one.outcomes()} == {Kind.CLEARED}

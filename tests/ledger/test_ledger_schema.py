@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ledger_samples import OWN, key, new, row
@@ -162,3 +163,19 @@ def test_a_script_is_split_into_statements() -> None:
 def test_every_query_has_a_name_of_its_own() -> None:
     assert len(SQL) == 25
     assert all(sql.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE") for sql in SQL.values())
+
+
+def test_a_file_that_another_process_makes_meanwhile_is_a_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.db"
+    real = schema._value
+
+    def value(*asked: Any) -> Any:
+        found = real(*asked)
+        monkeypatch.setattr(schema, "_value", real)
+        schema.open_file(path, 5.0).close()
+        return found
+
+    monkeypatch.setattr(schema, "_value", value)
+    schema.open_file(path, 5.0).close()

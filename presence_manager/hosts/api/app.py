@@ -8,7 +8,7 @@ from time import perf_counter
 import structlog
 from aiohttp import web
 
-from presence_manager.errors import PresenceError
+from presence_manager.errors import Closed, PresenceError
 from presence_manager.hosts.api import problems
 from presence_manager.hosts.api.call import SERVICE, Route, answer
 from presence_manager.hosts.api.guard import Guard
@@ -104,7 +104,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem.answer()
     except PresenceError as error:
         told = problem_of(error)
-        if told.kind.status >= 500:
+        if told.kind.status >= 500 and not isinstance(error, Closed):
             log.error("http.failed", path=request.path, error=str(error))
         return told.answer()
     except web.HTTPException as error:

@@ -85,5 +85,5 @@ class Service:
         while self._placing:
             self._placed.clear()
             await self._placed.wait()
-        sweep: RunningSweep = self.sweeps.begin(deadline=deadline)
+        sweep: RunningSweep = self.sweeps.begin(deadline=deadline, leaving=True)
         return await sweep.ended()

@@ -86,6 +86,7 @@ class Sweeps:
         tenant: str | None = None,
         everyone: bool = False,
         deadline: float | None = None,
+        leaving: bool = False,
     ) -> RunningSweep:
         """Begin a sweep (see `PresenceManager.sweep`); it goes on, watched or not."""
         sweep = RunningSweep(deadline)
@@ -96,6 +97,7 @@ class Sweeps:
             deadline=deadline,
             progress=sweep.see,
             sweep_id=sweep.id,
+            leaving=leaving,
         )
         sweep.task = asyncio.create_task(work)
         sweep.task.add_done_callback(sweep.end)

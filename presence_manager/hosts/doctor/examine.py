@@ -78,14 +78,17 @@ class _Books(NamedTuple):
 async def _authority(found: Settings) -> Finding:
     if found.access_token.get_secret_value():
         return skipped("authority", "there is a ready token, so nobody signs in there")
+    if found.managed_identity:
+        return skipped("authority", "a managed identity signs in with the machine it is on")
     return (await network.reach("authority", found.graph.authority, "/", found.graph))[0]
 
 
 def _tenants(found: Settings, ask: Ask, book: _Books) -> list[str]:
     if ask.tenant:
         return [ask.tenant]
-    default = [found.tenant_id.lower()] if found.tenant_id else []
-    return list(dict.fromkeys([*default, *(lane.tenant for lane in book.lanes if lane.sessions)]))
+    named = [found.tenant_id.lower()] if found.tenant_id else []
+    named += found.tenants
+    return list(dict.fromkeys([*named, *(lane.tenant for lane in book.lanes if lane.sessions)]))
 
 
 async def _sign_ins(

@@ -153,7 +153,7 @@ function going({ progress }, { rate, time }) {
   if (progress === null) return "Begins …";
   const told = [`${whole(progress.done)} of ${whole(progress.taken)}${progress.all_taken ? "" : " and more"}`,
     `${whole(Math.round(rate))} a second`];
-  if (time < Infinity) told.push(time ? `${lasting(time)} to the deadline` : "deadline");
+  if (time < Infinity) told.push(time ? `deadline in ${lasting(time)}` : "deadline");
   return told.join(" · ");
 }
 

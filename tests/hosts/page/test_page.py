@@ -134,7 +134,7 @@ async def test_it_begins_a_sweep_and_shows_it_as_it_runs(
         await expect(dialog).to_be_hidden()
         sweep = page.get_by_role("article")
         await expect(sweep).to_contain_text("Running")
-        await expect(sweep).to_contain_text("to the deadline")
+        await expect(sweep).to_contain_text("deadline in")
         await expect(sweep).to_contain_text("a second")
         bar = sweep.get_by_role("progressbar")
         await expect(bar).to_have_attribute("aria-valuetext", re.compile(r"^[1-9]\d? of 41$"))
