@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo soak test simulate crash bench check format clean
+.PHONY: help demo browser soak test simulate crash bench check format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ help: ## list these targets
 demo: $(VENV)/.for-use ## see it work: 300 users, two tenants, a crash, a clean end; no tenant needed
 	@$(BIN)/presence-manager demo
 
-test: $(VENV)/.for-work ## run the tests
+test: $(VENV)/.for-work $(if $(ARGS),$(if $(findstring page,$(ARGS)),browser),browser) ## run the tests
 	@$(BIN)/python -W error -X dev -m pytest $(ARGS)
 
 simulate: $(VENV)/.for-work ## look for seeds that break a rule; SECONDS=600, or ARGS='--seed N'
@@ -48,6 +48,17 @@ format: $(VENV)/.for-work ## put the code into shape
 clean: ## remove .venv and all that was made
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The tests of the page need Chromium. Where we may, we install it; elsewhere they say what to do.
+browser:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		if command -v $$name >/dev/null; then exit; fi; \
+	done; \
+	if [ -n "$$NO_BROWSER" ] || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then exit 0; fi; \
+	echo "installing Debian's chromium, for the tests of the page ..."; \
+	apt="apt-get -qq -y -o APT::Sandbox::User=root -o Acquire::http::Timeout=20"; \
+	{ $$apt update && DEBIAN_FRONTEND=noninteractive $$apt install --no-install-recommends chromium; } \
+		>/dev/null || true
 
 # One environment, a stamp for each use: who only runs the demo installs no tools for developers.
 $(VENV)/.for-use: pyproject.toml $(BIN)/python

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
-from presence_manager.core.session import Attempt, Session, Step, Tally
+from presence_manager.core.session import Attempt, Known, Session, Step, Tally
 from presence_manager.core.verdict import Verdict
 
 
@@ -32,6 +32,22 @@ class Scope:
     owner: str | None = None
     orphans_of: frozenset[str] | None = None
     sweep: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Which rows of one origin and application an operator looks for; all that is given holds.
+
+    `text` begins the user's id, in capitals or not, or is somewhere in the name of a hold, letter
+    for letter. `held` says whether there is a hold.
+    """
+
+    origin: str
+    app: str
+    tenant: str | None = None
+    text: str = ""
+    known: Known | None = None
+    held: bool | None = None
 
 
 class Sessions(Protocol):
@@ -54,6 +70,7 @@ class Sessions(Protocol):
         tenant.
     13. `tally` counts the sessions of the origin and application that are alike in tenant, known,
         pair and held, in this order; none of them twice.
+    14. `search` answers the rows that are looked for, in the order of `page`.
     """
 
     async def get(self, keys: Sequence[Key]) -> list[Session]:
@@ -78,6 +95,10 @@ class Sessions(Protocol):
 
     async def tally(self, origin: str, app: str, due_by: float) -> list[Tally]:
         """Return how many sessions there are, and how many want renewal by `due_by`."""
+        ...
+
+    async def search(self, search: Search, after: Key | None, limit: int) -> list[Session]:
+        """Return up to `limit` rows that are looked for, after `after`."""
         ...
 
 
@@ -199,6 +220,8 @@ class Outcomes(Protocol):
     1. `outcomes` answers those that match, in the order in which they were first written,
        after the position `after` (0: from the start), with the position of each.
     2. `forget` deletes those written before `before`, and says how many.
+    3. `history` counts those of the origin and application that ended at `since` or later, by the
+       number of whole intervals between `since` and their end, and by kind, in this order.
     """
 
     async def outcomes(self, query: Query, after: int, limit: int) -> list[tuple[int, Outcome]]:
@@ -207,6 +230,15 @@ class Outcomes(Protocol):
 
     async def forget(self, before: float) -> int:
         """Delete outcomes older than `before`."""
+        ...
+
+    async def history(
+        self, origin: str, app: str, since: float, interval: float
+    ) -> list[tuple[int, Kind, int]]:
+        """Return how many outcomes of each kind there were in each interval of that many seconds.
+
+        An outcome replaced more than five hours after it was first written may be left out.
+        """
         ...
 
 

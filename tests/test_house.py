@@ -18,7 +18,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HOUSE = "presence_manager"
 LONGEST_FILE = 300
-LONGER = {"presence_manager/manager/manager.py": 460}  # the face: more documentation than code
+LONGER = {  # more documentation than code
+    "presence_manager/manager/manager.py": 460,  # the face
+    "presence_manager/ports.py": 340,  # the clauses
+}
 LARGEST_ROOM = 1 / 6
 
 

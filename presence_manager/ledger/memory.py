@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from presence_manager.core.key import Key, LaneId
-from presence_manager.core.outcome import Outcome
+from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Known, Session, Step, Tally
 from presence_manager.ledger.checks import check_owner, check_scope, check_steps, not_open
 from presence_manager.ledger.shares import shared, used
-from presence_manager.ports import Budget, Draw, Query, Scope, Share, Uses
+from presence_manager.ports import Budget, Draw, Query, Scope, Search, Share, Uses
 
 _WHERE = "in memory"
 
@@ -112,6 +114,13 @@ class MemoryLedger:
             for (tenant, known, _, held), rows in sorted(alike.items())
         ]
 
+    async def search(self, search: Search, after: Key | None, limit: int) -> list[Session]:
+        """Return up to `limit` rows that are looked for, by (tenant, user), after `after`."""
+        self._check()
+        scope = Scope(origin=search.origin, app=search.app, tenant=search.tenant)
+        rows = (row for row in self._from(scope, after) if _looked_for(row, search))
+        return list(islice(rows, max(limit, 0)))
+
     async def enter(self, owner: str) -> None:
         """Count the owner among the living."""
         self._check()
@@ -172,6 +181,19 @@ class MemoryLedger:
             del self._places[outcome.sweep_id, outcome.key]
         return len(old)
 
+    async def history(
+        self, origin: str, app: str, since: float, interval: float
+    ) -> list[tuple[int, Kind, int]]:
+        """Return how many outcomes of each kind there were in each interval."""
+        self._check()
+        query = Query(origin=origin, app=app, since=since)
+        counts = Counter(
+            (int((outcome.at - since) / interval), outcome.kind)
+            for outcome in self._outcomes.values()
+            if _matches(outcome, query)
+        )
+        return [(number, kind, count) for (number, kind), count in sorted(counts.items())]
+
     def _check(self) -> None:
         if not self._open:
             raise not_open(_WHERE)
@@ -221,6 +243,15 @@ def _within(row: Session, scope: Scope) -> bool:
         alive = scope.orphans_of
         return row.owner not in alive or any(w.owner and w.owner not in alive for w in row.wishes)
     return True
+
+
+def _looked_for(row: Session, search: Search) -> bool:
+    named = any(search.text in wish.name for wish in row.wishes)
+    return (
+        (named or row.user.startswith(search.text.lower()))
+        and search.known in (None, row.known)
+        and search.held in (None, bool(row.wishes))
+    )
 
 
 def _matches(outcome: Outcome, query: Query) -> bool:

@@ -95,6 +95,11 @@ def session(key: Key, columns: Sequence[Any], wishes: tuple[Wish, ...]) -> Sessi
     )
 
 
+def kind(text: str) -> Kind:
+    """Return the kind of an outcome. Raises KeyError."""
+    return _KIND[text]
+
+
 def tally(columns: Sequence[Any]) -> Tally:
     """Return the count from the columns of the query `tally`."""
     tenant, known, pair, held, sessions, due, version = columns

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from presence_manager.core.key import Key, LaneId
-from presence_manager.core.outcome import Outcome
+from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Session, Step, Tally
 from presence_manager.errors import LedgerError
 from presence_manager.ledger import store
@@ -17,10 +18,12 @@ from presence_manager.ledger.database import Database
 from presence_manager.ledger.owners import OwnerLocks
 from presence_manager.ledger.place import file_warnings, place_warnings
 from presence_manager.ledger.writer import ThreadWriter, Writer
-from presence_manager.ports import Budget, Draw, Query, Scope, Share
+from presence_manager.ports import Budget, Draw, Query, Scope, Search, Share
 
 T = TypeVar("T")
 
+_COUNT_AT_ONCE = 20_000  # outcomes counted in one transaction, for the same reason
+_REPLACED_WITHIN = 5 * 3600.0  # a session that an outcome leaves behind lives four hours at most
 _FORGET_AT_ONCE = 5000  # outcomes deleted in one transaction, so that others get in between
 
 
@@ -96,6 +99,10 @@ class SqliteLedger:
         """Return how many sessions there are of each kind."""
         return await self._run(lambda db: store.tally(db, origin, app, due_by), writes=False)
 
+    async def search(self, search: Search, after: Key | None, limit: int) -> list[Session]:
+        """Return up to `limit` rows that are looked for, by (tenant, user), after `after`."""
+        return await self._run(lambda db: store.search(db, search, after, limit), writes=False)
+
     async def enter(self, owner: str) -> None:
         """Lock this owner's file; LedgerError if another process of that name is alive."""
         check_owner(owner)
@@ -139,6 +146,22 @@ class SqliteLedger:
             total += deleted
             if deleted < _FORGET_AT_ONCE:
                 return total
+
+    async def history(
+        self, origin: str, app: str, since: float, interval: float
+    ) -> list[tuple[int, Kind, int]]:
+        """Return how many outcomes of each kind there were in each interval, from the newest on."""
+        values: dict[str, Any] = {"origin": origin, "app": app, "since": since}
+        values |= {"interval": interval, "before": 2**63 - 1, "limit": _COUNT_AT_ONCE}
+        counts: Counter[tuple[int, Kind]] = Counter()
+        while found := await self._run(lambda db: store.history(db, values), writes=False):
+            for counted, number, kind, count, _, _ in found:
+                if counted:
+                    counts[number, kind] += count
+            if max(last for *_, last in found) < since - _REPLACED_WITHIN:
+                break
+            values["before"] = min(first for *_, first, _ in found)
+        return [(number, kind, count) for (number, kind), count in sorted(counts.items())]
 
     def _opened(self) -> Database:
         database = Database(self._path, self._busy_timeout)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from presence_manager.core.key import Key, LaneId
-from presence_manager.core.outcome import Outcome
+from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Session, Step, Tally, Wish
 from presence_manager.ledger import rows
 from presence_manager.ledger.database import SQL, Database
 from presence_manager.ledger.shares import shared, used
 from presence_manager.ledger.trouble import damaged
-from presence_manager.ports import Budget, Draw, Query, Scope, Share, Uses
+from presence_manager.ports import Budget, Draw, Query, Scope, Search, Share, Uses
 
 
 def get(db: Database, keys: Sequence[Key]) -> list[Session]:
@@ -59,12 +60,27 @@ def page(db: Database, scope: Scope, after: Key | None, limit: int) -> list[Sess
         query, values["owner"] = "page_of_owner", scope.owner
     elif scope.orphans_of is not None:
         query, values["alive"] = "page_of_orphans", json.dumps(sorted(scope.orphans_of))
+    return _found(db, query, values)
+
+
+def search(db: Database, search: Search, after: Key | None, limit: int) -> list[Session]:
+    """Return up to `limit` rows that are looked for, by (tenant, user), after `after`."""
+    values: dict[str, Any] = {
+        **asdict(search),
+        "after_tenant": "" if after is None else after.lane.tenant,
+        "after_user": "" if after is None else after.user,
+        "limit": max(limit, 0),
+    }
+    return _found(db, "search", values)
+
+
+def _found(db: Database, query: str, values: dict[str, Any]) -> list[Session]:
     lanes: dict[int, LaneId] = {}
     found = []
     for number, tenant, user, *columns in db.connection.execute(SQL[query], values).fetchall():
         lane = lanes.get(number)
         if lane is None:
-            lane = lanes[number] = LaneId(scope.origin, scope.app, tenant)
+            lane = lanes[number] = LaneId(values["origin"], values["app"], tenant)
         found.append(_session(db, Key(lane, user), number, columns))
     return found
 
@@ -153,6 +169,19 @@ def outcomes(db: Database, query: Query, after: int, limit: int) -> list[tuple[i
 def forget(db: Database, before: float, limit: int) -> int:
     """Delete up to `limit` outcomes of before `before`; return how many."""
     return db.connection.execute(SQL["forget"], (before, limit)).rowcount
+
+
+def history(db: Database, values: dict[str, Any]) -> list[tuple[bool, int, Kind, int, int, float]]:
+    """Count the `limit` outcomes before the position `before`, the newest.
+
+    For each group: whether it counts, its interval, kind and number, the first position and the
+    last instant in it.
+    """
+    found = db.connection.execute(SQL["history"], values).fetchall()
+    try:
+        return [(bool(own), n, rows.kind(kind), *more) for own, n, kind, *more in found]
+    except KeyError as error:
+        raise damaged(db.path, f"an outcome holds {error}") from error
 
 
 def _row(db: Database, key: Key) -> Session:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
+from functools import partial
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
-from presence_manager.core.session import Session
+from presence_manager.core.session import Known, Session, Tally
 from presence_manager.engine.intake import CHUNK, pages
 from presence_manager.manager.ids import Ids, checked, instant
-from presence_manager.ports import Ledger, Query
+from presence_manager.ports import Ledger, Query, Search
 
 
 class Pages:
@@ -42,15 +43,39 @@ class Pages:
             rows = [row for row in rows if after is None or (row.tenant, row.user) > after]
             return rows[:limit]
         scope = self._ids.scope(tenant=tenant)
-        place = None if after is None else Key(self._lane(after[0]), after[1])
-        found: list[Session] = []
-        while len(found) < limit:
-            rows = await self._ledger.page(scope, place, limit - len(found))
-            if not rows:
-                break
-            place = rows[-1].key
-            found += [row for row in rows if not row.over]
-        return found
+        return await self._rows(partial(self._ledger.page, scope), after, limit)
+
+    async def search(
+        self,
+        text: str = "",
+        *,
+        tenant: str | None = None,
+        known: Known | None = None,
+        held: bool | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = CHUNK,
+    ) -> list[Session]:
+        """Up to `limit` sessions that are looked for (see `ports.Search`), those `after` this."""
+        self._check()
+        search = Search(
+            origin=self._ids.origin,
+            app=self._ids.app,
+            tenant=checked(tenant, "tenant") if tenant else None,
+            text=text,
+            known=known,
+            held=held,
+        )
+        return await self._rows(partial(self._ledger.search, search), after, limit)
+
+    async def tally(self, due_by: float) -> list[Tally]:
+        """How many sessions are alike, and how many of them want renewal by that instant."""
+        self._check()
+        return await self._ledger.tally(self._ids.origin, self._ids.app, due_by)
+
+    async def history(self, since: float, interval: float) -> list[tuple[int, Kind, int]]:
+        """How many outcomes of each kind ended in each interval of that many seconds."""
+        self._check()
+        return await self._ledger.history(self._ids.origin, self._ids.app, since, interval)
 
     async def outcomes(
         self,
@@ -89,6 +114,23 @@ class Pages:
         while found := await self.outcomes(**which, after=after):  # type: ignore[arg-type]
             for after, outcome in found:  # noqa: B007 - the last position is where to go on
                 yield outcome
+
+    async def _rows(
+        self,
+        read: Callable[[Key | None, int], Awaitable[list[Session]]],
+        after: tuple[str, str] | None,
+        limit: int,
+    ) -> list[Session]:
+        """Read on until `limit` rows are found of which something is left."""
+        place = None if after is None else Key(self._lane(after[0]), after[1])
+        found: list[Session] = []
+        while len(found) < limit:
+            rows = await read(place, limit - len(found))
+            if not rows:
+                break
+            place = rows[-1].key
+            found += [row for row in rows if not row.over]
+        return found
 
     async def _of_user(self, user: str, tenant: str | None) -> list[Session]:
         tenants = [checked(tenant, "tenant")] if tenant else await self.tenants()

@@ -11,9 +11,10 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Session, Step
 from presence_manager.errors import LedgerError
-from presence_manager.ports import Budget, Draw, Ledger, Query, Scope, Share
+from presence_manager.ports import Budget, Draw, Ledger, Query, Scope, Search, Share
 
 ORIGIN, APP = "https://graph.microsoft.com", "app-1"
+HOUR = 3600.0
 LANE = LaneId(ORIGIN, APP, "tenant-1")
 ALL = Query(origin=ORIGIN, app=APP)
 
@@ -221,6 +222,44 @@ async def test_outcomes_2_forget_deletes_the_older_ones(ledger: Ledger) -> None:
     assert place > last, "a reader that goes on from a position would miss it"
 
 
+async def test_outcomes_3_history_counts_by_interval_and_kind(ledger: Ledger) -> None:
+    await write(
+        ledger,
+        outcome("a", 99.9),
+        outcome("b", 100.0),
+        outcome("c", 109.9),
+        outcome("d", 110.0),
+        outcome("e", 105.0, kind=Kind.FAILED),
+        outcome("f", 135.0, LANE._replace(tenant="tenant-2")),
+        outcome("x", 105.0, LANE._replace(app="app-2")),
+        outcome("y", 105.0, LANE._replace(origin="https://else")),
+    )
+    expected = [
+        (0, Kind.CLEARED, 2),
+        (0, Kind.FAILED, 1),
+        (1, Kind.CLEARED, 1),
+        (3, Kind.CLEARED, 1),
+    ]
+    assert await ledger.history(ORIGIN, APP, 100.0, 10.0) == expected
+    await write(ledger, outcome("e", 115.0))
+    expected = [(0, Kind.CLEARED, 2), (1, Kind.CLEARED, 2), (3, Kind.CLEARED, 1)]
+    assert await ledger.history(ORIGIN, APP, 100.0, 10.0) == expected
+    assert await ledger.history(ORIGIN, APP, 200.0, 10.0) == []
+
+
+async def test_outcomes_3_history_reads_as_far_back_as_it_must(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("presence_manager.ledger.sqlite._COUNT_AT_ONCE", 2)
+    now = 10 * HOUR
+    await write(ledger, *(outcome(f"old-{n}", 1.0) for n in range(3)))
+    await write(ledger, outcome("back", 6 * HOUR, kind=Kind.FAILED))
+    await write(ledger, *(outcome(f"b-{n}", 7 * HOUR) for n in range(5)))
+    await write(ledger, *(outcome(f"c-{n}", now) for n in range(3)))
+    await write(ledger, outcome("back", now))  # in its old place
+    assert await ledger.history(ORIGIN, APP, now, 60.0) == [(0, Kind.CLEARED, 4)]
+
+
 USES: list[Callable[[Ledger], Awaitable[object]]] = [
     lambda ledger: ledger.get([]),
     lambda ledger: ledger.put([]),
@@ -234,7 +273,9 @@ USES: list[Callable[[Ledger], Awaitable[object]]] = [
     lambda ledger: ledger.draw(LANE, "one", Draw(0.0)),
     lambda ledger: ledger.lanes(ORIGIN, APP),
     lambda ledger: ledger.tally(ORIGIN, APP, 0.0),
+    lambda ledger: ledger.search(Search(origin=ORIGIN, app=APP), None, 1),
     lambda ledger: ledger.outcomes(ALL, 0, 1),
+    lambda ledger: ledger.history(ORIGIN, APP, 0.0, 1.0),
     lambda ledger: ledger.forget(0.0),
 ]
 

@@ -17,6 +17,7 @@ from presence_manager.hosts.api.openapi import document
 from presence_manager.hosts.api.problems import Problem, problem_of
 from presence_manager.hosts.api.routes import ROUTES
 from presence_manager.hosts.api.service import Service
+from presence_manager.hosts.page import add_page
 
 log = structlog.get_logger()
 
@@ -39,6 +40,7 @@ def make_app(service: Service, guard: Guard) -> web.Application:
     """The application that serves this; `app.router` takes more routes before it starts."""
     app = web.Application(middlewares=[_answered], handler_args={"access_log": None})
     app[SERVICE], app[GUARD] = service, guard
+    service.guarded = bool(guard.tokens)
     for route in ROUTES:
         path = route.path.replace("}", ":[^/]+}")  # any text; the router's own is without braces
         app.router.add_route(route.method, path, _handler(route))
@@ -48,6 +50,7 @@ def make_app(service: Service, guard: Guard) -> web.Application:
         return answer(described)
 
     app.router.add_get("/v1/openapi.json", _public(openapi), allow_head=False)
+    add_page(app.router)
     service.meters.registry.register(
         StatusCollector(service.presence.status, lambda: service.draining)
     )

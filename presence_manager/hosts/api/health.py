@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Literal
+
 from aiohttp import web
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -31,6 +34,15 @@ class ReadyShape(TypedDict):
     faults: list[str]
 
 
+class StatusShape(TypedDict):
+    """How the daemon is: `faults` say why it is not ready; `tokens`, whether it demands them."""
+
+    state: Literal["open", "draining", "closing"]
+    faults: list[str]
+    tokens: bool
+    version: str
+
+
 async def alive(call: Call[None, None]) -> web.StreamResponse:
     """Say that the process answers."""
     shape: AliveShape = {"status": "alive"}
@@ -42,6 +54,19 @@ async def ready(call: Call[None, None]) -> web.StreamResponse:
     faults = await call.service.faults()
     shape: ReadyShape = {"ready": not faults, "faults": faults}
     return answer(shape, 503 if faults else 200)
+
+
+async def status(call: Call[None, None]) -> web.StreamResponse:
+    """Say what the page has to know before it asks for a token."""
+    service = call.service
+    faults = await service.faults()
+    shape: StatusShape = {
+        "state": "closing" if service.closing else "draining" if service.draining else "open",
+        "faults": faults,
+        "tokens": service.guarded,
+        "version": version("presence-manager"),
+    }
+    return answer(shape)
 
 
 async def drain(call: Call[DrainBody, None]) -> web.StreamResponse:

@@ -13,10 +13,12 @@ from pydantic import AfterValidator, AwareDatetime, Field
 from typing_extensions import TypedDict
 
 from presence_manager.core.outcome import Kind
+from presence_manager.core.session import Session
 from presence_manager.errors import InvalidHold
 from presence_manager.hosts.api import problems
 from presence_manager.hosts.api.call import Call, Query, answer
 from presence_manager.hosts.api.problems import Problem
+from presence_manager.hosts.api.states import KNOWN_OF, State, state_of
 from presence_manager.hosts.api.stream import Stream
 from presence_manager.hosts.shapes import OutcomeShape, SessionShape, of_outcome, of_session
 from presence_manager.manager.ids import checked
@@ -50,6 +52,18 @@ class SessionQuery(Page):
 
     tenant: TenantId | None = None
     user: UserId | None = None
+
+    search: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="the beginning of a user's id, or a part of the name of a hold",
+    )
+    state: State | None = Field(
+        default=None,
+        description="pending: held, and not shown yet; unsure: held, and nobody knows whether it "
+        "is shown; clearing: held by nobody any more, and not known to be gone",
+    )
 
 
 class OutcomeQuery(Page):
@@ -113,10 +127,31 @@ async def sessions(call: Call[None, SessionQuery]) -> web.StreamResponse:
 
     async def read(after: Any, limit: int) -> list[tuple[Any, SessionShape]]:
         place = None if after is None else (after[0], after[1])
-        rows = await pages.sessions(tenant=query.tenant, user=query.user, after=place, limit=limit)
+        if query.user is not None or query.search is query.state is None:
+            rows = await pages.sessions(
+                tenant=query.tenant, user=query.user, after=place, limit=limit
+            )
+            rows = [row for row in rows if _fits(row, query)]
+        else:
+            known, held = KNOWN_OF[query.state] if query.state else (None, None)
+            rows = await pages.search(
+                query.search or "",
+                tenant=query.tenant,
+                known=known,
+                held=held,
+                after=place,
+                limit=limit,
+            )
         return [([row.tenant, row.user], of_session(row)) for row in rows]
 
     return await _listed(call, "sessions", read, _pair)
+
+
+def _fits(row: Session, query: SessionQuery) -> bool:
+    """Whether a session of a user that was asked for is one that is looked for besides."""
+    text = query.search or ""
+    found = row.user.startswith(text.lower()) or any(text in wish.name for wish in row.wishes)
+    return found and query.state in (None, state_of(row.known, held=bool(row.wishes)))
 
 
 async def outcomes(call: Call[None, OutcomeQuery]) -> web.StreamResponse:

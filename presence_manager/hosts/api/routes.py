@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from presence_manager.hosts.api import health, holds, lists, metrics, problems, sweeping
+from presence_manager.hosts.api import counts, health, holds, lists, metrics, problems, sweeping
 from presence_manager.hosts.api.call import Route
 from presence_manager.hosts.api.lists import NDJSON
 from presence_manager.hosts.shapes import OutcomeShape, ReportShape, SessionShape
@@ -85,12 +85,29 @@ ROUTES = (
     ),
     Route(
         method="GET",
+        path="/v1/sessions/counts",
+        handler=counts.count_sessions,
+        summary="How many sessions there are, by tenant, state and pair",
+        answers={200: counts.SessionCounts},
+        problems=(problems.LEDGER, problems.CLOSING),
+    ),
+    Route(
+        method="GET",
         path="/v1/outcomes",
         handler=lists.outcomes,
         summary="What became of sessions, oldest first",
         query=lists.OutcomeQuery,
         answers={200: lists.OutcomePage},
         also={NDJSON: OutcomeShape},
+        problems=(problems.LEDGER, problems.CLOSING),
+    ),
+    Route(
+        method="GET",
+        path="/v1/outcomes/counts",
+        handler=counts.count_outcomes,
+        summary="How many outcomes of each kind there were, by time",
+        query=counts.HistoryQuery,
+        answers={200: counts.OutcomeCounts},
         problems=(problems.LEDGER, problems.CLOSING),
     ),
     Route(
@@ -124,6 +141,14 @@ ROUTES = (
         handler=health.alive,
         summary="Whether the process answers",
         answers={200: health.AliveShape},
+        public=True,
+    ),
+    Route(
+        method="GET",
+        path="/v1/status",
+        handler=health.status,
+        summary="How the daemon is, and whether it demands tokens",
+        answers={200: health.StatusShape},
         public=True,
     ),
     Route(

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from presence_manager.core.outcome import Report
+from presence_manager.hosts.api.counting import Counting
 from presence_manager.hosts.api.meters import Metered
 from presence_manager.hosts.api.problems import CLOSING, DRAINING, Problem
 from presence_manager.hosts.api.readiness import Readiness
@@ -27,8 +28,11 @@ class Service:
         self.readiness = Readiness(
             metered.ledger, metered.tokens, presence.settings.tenant_id.lower()
         )
+        self.counting = Counting(presence.pages)
         self.closing = False
         """Whether it has been told to stop."""
+        self.guarded = False
+        """Whether it demands tokens."""
         self._draining: asyncio.Task[Report] | None = None
         self._placing = 0
         self._placed = asyncio.Event()

@@ -122,6 +122,24 @@ WHERE l.origin = :origin AND l.app = :app
              AND h.owner <> '' AND h.owner NOT IN (SELECT value FROM json_each(:alive))))
 ORDER BY l.tenant, s.user LIMIT :limit
 
+-- name: search
+SELECT l.id, l.tenant, s.user,
+       version, s.owner, clock, skew, known, pair, due, may_live_until,
+       verb, attempt_owner, number, send_by, wish, attempt_pair, lease,
+       sets_settle, clears_settle, doubt, answer, attempts, sweeps, holds
+FROM lanes AS l CROSS JOIN sessions AS s ON s.lane = l.id
+WHERE l.origin = :origin AND l.app = :app
+  AND l.tenant >= :after_tenant
+  AND (:tenant IS NULL OR l.tenant = :tenant)
+  AND (:known IS NULL OR known = :known)
+  AND (:held IS NULL OR (holds > 0) = :held)
+  AND s.user > CASE WHEN l.tenant = :after_tenant THEN :after_user ELSE '' END
+  AND (substr(s.user, 1, length(:text)) = lower(:text)
+       OR s.holds > 0 AND EXISTS (
+           SELECT 1 FROM holds AS h
+           WHERE h.lane = s.lane AND h.user = s.user AND instr(h.name, :text)))
+ORDER BY l.tenant, s.user LIMIT :limit
+
 -- name: foreign
 SELECT count(*) FROM lanes AS l CROSS JOIN sessions AS s ON s.lane = l.id
 WHERE NOT (l.origin = ? AND l.app = ?)
@@ -161,3 +179,10 @@ ORDER BY position LIMIT :limit
 -- name: forget
 DELETE FROM outcomes WHERE position IN (
     SELECT position FROM outcomes WHERE at < ? ORDER BY position LIMIT ?)
+
+-- name: history
+SELECT lane IN (SELECT id FROM lanes WHERE origin = :origin AND app = :app) AND at >= :since,
+       CAST((at - :since) / :interval AS INTEGER), kind, count(*), min(position), max(at)
+FROM (SELECT position, lane, kind, at FROM outcomes
+      WHERE position < :before ORDER BY position DESC LIMIT :limit)
+GROUP BY 1, 2, 3
