@@ -34,14 +34,19 @@ class LaneBudget:
     """
 
     def __init__(self, terms: GateTerms) -> None:
-        self.learning = terms.budget is None
-        self.ceiling = terms.ceiling if terms.budget is None else terms.budget
-        self._first = min(FIRST_BUDGET, self.ceiling)
-        self.size = self._first if terms.budget is None else terms.budget
         self.known = Budget()
         self._accepted = Window(terms.window)
         self._probe_at = 0.0
         self._probe_wait = 0.0
+        self.change(terms)
+
+    def change(self, terms: GateTerms) -> None:
+        """Go on with another budget, or ceiling; one that learns begins with what is known."""
+        self.learning = terms.budget is None
+        self.ceiling = terms.ceiling if terms.budget is None else terms.budget
+        self._first = min(FIRST_BUDGET, self.ceiling)
+        known = min(self.known.proven, self.ceiling) or self._first
+        self.size = known if terms.budget is None else terms.budget
 
     def may_probe(self, now: float) -> bool:
         """Whether to try more than what is proven."""

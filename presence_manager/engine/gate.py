@@ -86,6 +86,12 @@ class Gate:
             f"{self._out} in flight, {self.refused} refused>"
         )
 
+    def change(self, terms: GateTerms) -> None:
+        """Go on with another budget; `window` and `timeout` stay. What has left counts."""
+        self.budget.change(terms)
+        self._slots = 0  # they were drawn of the other one
+        self._probing = False
+
     # -- may it leave? ----------------------------------------------------------------------
 
     def free(self, now: float) -> int:

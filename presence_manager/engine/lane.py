@@ -23,6 +23,7 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.books import Audience, Books
+from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.commit import Work
 from presence_manager.engine.desk import Desk
 from presence_manager.engine.entry import Entry, Rank
@@ -127,6 +128,11 @@ class Lane:
         """The last verdict on a session that is still at work."""
         entry = self.desk.entries.get(key)
         return entry.verdict if entry is not None else None
+
+    def change(self, terms: GateTerms) -> None:
+        """Go on with another budget."""
+        self.gate.change(terms)
+        self._wake()
 
     def number(self) -> int:
         """A number for an attempt, unique in this process's life."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import structlog
 
+from presence_manager.core.outcome import Progress
 from presence_manager.hosts.life import Life, Source
 from presence_manager.hosts.signals import Signals
 from presence_manager.manager import PresenceManager
@@ -37,19 +38,21 @@ async def run_until_stopped(
     *,
     stop: Awaitable[object] | None = None,
     deadline: float | None = None,
+    closing: Callable[[Progress | None], None] = lambda progress: None,
 ) -> int:
     """Open a manager, of settings or by a factory, and run `work` with it until told to stop.
 
     Told by SIGTERM or SIGINT (Ctrl-Break, too, on Windows), whose handlers are put in place for
     as long as this runs; or, where `stop` is given, by that alone: then no signal is touched. It
     also stops when `work` returns. `deadline`, in seconds, is what the closing sweep may take
-    (`shutdown.deadline` by default).
+    (`shutdown.deadline` by default). `closing` is told when that begins (None), and then how far
+    it is.
 
     Returns the exit status: 0 when all sessions are gone, 1 when some may not be. Raises
     SettingsError and LedgerUnusable before anything else, and what `work` or `stop` raises after
     the sweep. To be cancelled is to be told to stop; once more, to hurry.
     """
-    life = Life(source, deadline=deadline)
+    life = Life(source, deadline=deadline, closing=closing)
     if stop is not None:
         return await _run(life, work, stop, asyncio.Event())
     with Signals() as signals:

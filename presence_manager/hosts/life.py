@@ -34,13 +34,21 @@ class Life:
     """Opens the manager on entry; has it closed, in `deadline` seconds, when the block is left.
 
     `begin_closing` begins earlier. On the way out the block's own exception goes first, one of
-    the closing is logged then. To be cancelled while it closes means to hurry. Raises on entry
-    what `manager_of` and `PresenceManager.open` raise, on exit LedgerError.
+    the closing is logged then. To be cancelled while it closes means to hurry. `closing` is told
+    when that begins (None), and then how far the sweep is, ten times a second at most. Raises on
+    entry what `manager_of` and `PresenceManager.open` raise, on exit LedgerError.
     """
 
-    def __init__(self, source: Source, *, deadline: float | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        deadline: float | None = None,
+        closing: Callable[[Progress | None], None] = lambda progress: None,
+    ) -> None:
         self.presence = manager_of(source)
         self._deadline = deadline
+        self._tell = closing
         self._closing: asyncio.Task[Report | None] | None = None
         self._progress: Progress | None = None
 
@@ -96,12 +104,14 @@ class Life:
 
     def _begin(self, deadline: float | None) -> asyncio.Task[Report | None]:
         if self._closing is None:
+            self._tell(None)
             close = self.presence.close(deadline=deadline, progress=self._see)
             self._closing = asyncio.get_running_loop().create_task(close)
         return self._closing
 
     def _see(self, progress: Progress) -> None:
         self._progress = progress
+        self._tell(progress)
 
     async def _end(self, closing: asyncio.Task[Report | None]) -> None:
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import current_thread, main_thread
 from typing import Any
 
@@ -60,3 +61,23 @@ class Signals:
             with suppress(NotImplementedError):
                 loop.remove_signal_handler(number)
             signal.signal(number, handler)
+
+
+@contextmanager
+def on_hangup(ask: Callable[[], None]) -> Iterator[None]:
+    """Let SIGHUP call `ask` on the loop within the block; one that is ignored stays so (nohup).
+
+    Where there is no such signal (Windows) nothing is done.
+    """
+    number = getattr(signal, "SIGHUP", None)
+    before = None if number is None else signal.getsignal(number)
+    if number is None or before in (signal.SIG_IGN, None):
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(number, ask)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(number)
+        signal.signal(number, before)

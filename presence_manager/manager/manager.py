@@ -31,7 +31,7 @@ from presence_manager.manager.pages import Pages
 from presence_manager.manager.status import Status, status_of
 from presence_manager.manager.works import Works
 from presence_manager.ports import Clock, Graph, Ledger, Tokens
-from presence_manager.settings import Settings
+from presence_manager.settings import GraphSettings, Settings
 
 if TYPE_CHECKING:
     from presence_manager.engine.retry import RetryPolicy
@@ -423,6 +423,10 @@ class PresenceManager:
     def status(self) -> Status:
         """What it is busy with at this moment."""
         return status_of(self._state, self.owner, len(self._holds), self._works)
+
+    def change_budget(self, graph: GraphSettings) -> None:
+        """Go on with the budget and its ceiling of these settings; what has left counts."""
+        self._works.change_budget(graph)
 
     # -- within -----------------------------------------------------------------------------
 

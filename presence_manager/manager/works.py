@@ -34,7 +34,7 @@ from presence_manager.engine.sweep import (
 )
 from presence_manager.engine.sweeper import Sweeper
 from presence_manager.ports import Clock, Graph, Ledger, Scope
-from presence_manager.settings import Settings
+from presence_manager.settings import GraphSettings, Settings
 
 log = structlog.get_logger()
 
@@ -80,13 +80,7 @@ class Works:
             batching=settings.graph.batch == "auto",
             width=settings.graph.in_flight,
         )
-        graph_settings = settings.graph
-        self._gate_terms = GateTerms(
-            budget=None if graph_settings.budget == "auto" else graph_settings.budget,
-            window=graph_settings.budget_window,
-            ceiling=graph_settings.budget_ceiling,
-            timeout=graph_settings.timeout,
-        )
+        self._gate_terms = _gate_terms(settings.graph)
         self.lanes = Lanes(self._lane)
         self.sweeper = Sweeper(self.lanes, ledger=ledger, clock=clock, now=self.now)
         self.placing = Placing(self.lanes, ledger=ledger, now=self.now)
@@ -106,6 +100,13 @@ class Works:
             app=settings.client_id.lower(),
             resume=settings.shutdown.policy == "keep",
         )
+
+    def change_budget(self, graph: GraphSettings) -> None:
+        """Go on with the budget and the ceiling of these settings."""
+        terms = _gate_terms(graph)
+        self._gate_terms = self._gate_terms._replace(budget=terms.budget, ceiling=terms.ceiling)
+        for lane in self.lanes:
+            lane.change(self._gate_terms)
 
     def now(self) -> Now:
         """The moment, with all that the plans want to know."""
@@ -245,6 +246,15 @@ class Works:
             now=self.now,
             audience=self,
         )
+
+
+def _gate_terms(graph: GraphSettings) -> GateTerms:
+    return GateTerms(
+        budget=None if graph.budget == "auto" else graph.budget,
+        window=graph.budget_window,
+        ceiling=graph.budget_ceiling,
+        timeout=graph.timeout,
+    )
 
 
 async def _once(rows: list[Session]) -> AsyncIterator[list[Session]]:

@@ -17,12 +17,13 @@ from presence_manager import Kind, LedgerError
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.session import Attempt
 from presence_manager.core.verdict import Judgement, Verdict
-from presence_manager.engine.budget import GateTerms
+from presence_manager.engine.budget import GateTerms, LaneBudget
 from presence_manager.engine.gate import Gate
 from presence_manager.engine.width import Width
 from presence_manager.engine.window import Window
 from presence_manager.ledger import MemoryLedger
 from presence_manager.ports import Budget, Draw, Share
+from presence_manager.settings import GraphSettings
 
 from .virtual import APP, TENANT, FakeGraph, SharedLedger, elapsed, manager, user, virtual
 
@@ -358,3 +359,35 @@ class TestGate:
         assert (draw.want, draw.limit) == (2 * pace, 10_000)
         gate.granted(draw, Share(draw.want, ((29.0, 4000),), gate.budget.known))
         assert gate.free(0.0) == pace
+
+
+def sent_at_once(graph: FakeGraph, since: float) -> int:
+    return sum(len(asks) for at, asks in graph.requests if since <= at < since + 1)
+
+
+@virtual
+async def test_a_budget_that_is_changed_counts_from_now_on_and_for_what_waits() -> None:
+    graph = FakeGraph()
+    async with manager(graph, graph={"budget": 10}) as presence:
+        sweep = asyncio.create_task(presence.sweep(users=[user(n) for n in range(500)]))
+        await asyncio.sleep(5)
+        assert sent_at_once(graph, 0.0) == 10
+        presence.change_budget(GraphSettings(budget=60))
+        await asyncio.sleep(5)
+        assert sent_at_once(graph, 5.0) == 50  # ten are still in use
+        presence.change_budget(GraphSettings(budget=20))
+        await asyncio.sleep(31)
+        assert len([key for _, asks in graph.requests for key in asks]) == 80
+        presence.change_budget(GraphSettings(budget="auto"))
+        await sweep
+        assert elapsed() < 45
+        assert sent_at_once(graph, 41.0) == 420
+
+
+def test_a_budget_that_learns_again_begins_with_what_is_known() -> None:
+    budget = LaneBudget(GateTerms(budget=50))
+    budget.learn(Budget(proven=2000))
+    assert budget.size == 50
+    budget.change(GateTerms(ceiling=1800))
+    assert (budget.size, budget.learning) == (1800, True)
+    assert LaneBudget(GateTerms()).size == 1500

@@ -20,7 +20,7 @@ from presence_manager.hosts.api.app import make_app
 from presence_manager.hosts.api.guard import Guard, host_of
 from presence_manager.hosts.api.meters import Metered
 from presence_manager.hosts.api.service import Service
-from presence_manager.hosts.api.tokens import tokens_of
+from presence_manager.hosts.api.tokens import Tokens, tokens_of
 from presence_manager.settings import HttpSettings
 
 log = structlog.get_logger()
@@ -39,7 +39,6 @@ class Server:
     """
 
     def __init__(self, http: HttpSettings) -> None:
-        self._tokens = tokens_of(http)
         self._tls = _tls(http)
         self._listen = http.listen
         names = {"localhost", *filter(None, http.hosts.split(","))}
@@ -49,14 +48,36 @@ class Server:
         if self._unix is None:
             host = host_of(http.listen)
             names.add(host)
-            if not self._tokens and not _is_loopback(host):
-                raise SettingsError(
-                    f"http.listen: {http.listen} can be reached from other machines, and there is "
-                    "no token: set http.tokens_file (PRESENCE_HTTP__TOKENS_FILE), or listen on "
-                    "127.0.0.1 or unix:/path"
-                )
-        self._guard = Guard(self._tokens, None if self._unix else frozenset(names))
+        self._guard = Guard(self._tokens(http), None if self._unix else frozenset(names))
         self._sockets: list[socket.socket] = []
+
+    def _tokens(self, http: HttpSettings) -> Tokens:
+        """The tokens of these settings, for the address that it has. Raises SettingsError."""
+        tokens = tokens_of(http)
+        if not tokens and self._unix is None and not _is_loopback(host_of(self._listen)):
+            raise SettingsError(
+                f"http.listen: {self._listen} can be reached from other machines, and there is "
+                "no token: set http.tokens_file (PRESENCE_HTTP__TOKENS_FILE), or listen on "
+                "127.0.0.1 or unix:/path"
+            )
+        return tokens
+
+    def read_anew(self, http: HttpSettings) -> Callable[[], None]:
+        """Read tokens and certificate anew, and return what puts them in force.
+
+        A certificate is used from the next connection on, a token from the next request on.
+        Raises SettingsError for files that cannot be used; all stays as it was then.
+        """
+        tokens, tls = self._tokens(http), self._tls
+        if tls is not None and http.tls_cert is not None:
+            _tls(http)  # in a context of its own first: half a certificate would be none
+
+        def put_in_force() -> None:
+            self._guard.tokens = tokens
+            if tls is not None and http.tls_cert is not None:
+                _load(tls, http)
+
+        return put_in_force
 
     @property
     def urls(self) -> list[str]:
@@ -101,7 +122,7 @@ class Server:
         try:
             for each in self._sockets:
                 await web.SockSite(runner, each, ssl_context=self._tls, backlog=512).start()
-            log.info("ready", urls=self.urls, tokens=bool(self._tokens))
+            log.info("ready", urls=self.urls, tokens=bool(self._guard.tokens))
             ready(self.urls)
             service.readiness.sign_in()
             try:
@@ -139,13 +160,18 @@ def _tls(http: HttpSettings) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load(context, http)
+    return context
+
+
+def _load(context: ssl.SSLContext, http: HttpSettings) -> None:
+    assert http.tls_cert is not None
     try:
         # An encrypted key would be asked for at the terminal: there is none.
         context.load_cert_chain(http.tls_cert, http.tls_key, password=lambda: "")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not a certificate with its key, in PEM"
         raise SettingsError(f"http.tls_cert: {http.tls_cert}: {why}") from None
-    return context
 
 
 async def _tcp_sockets(listen: str) -> list[socket.socket]:

@@ -48,17 +48,28 @@ class Tokens:
         return found if scheme.lower() == "bearer" else None
 
 
+def own_token(http: HttpSettings) -> str:
+    """A token of these settings that may do everything, for the command; empty if there is none.
+
+    Raises SettingsError.
+    """
+    if single := http.token.get_secret_value():
+        return single
+    lines = [] if http.tokens_file is None else _lines(http.tokens_file)
+    return next((token for bearer, token in lines if bearer.scope == "write"), "")
+
+
 def tokens_of(http: HttpSettings) -> Tokens:
     """Read the tokens of the settings and of their file. Raises SettingsError."""
     tokens: dict[bytes, Bearer] = {}
     if single := http.token.get_secret_value():
         tokens[_digest(single)] = Bearer("http.token", "write")
     if http.tokens_file is not None:
-        tokens |= _read(http.tokens_file)
+        tokens |= {_digest(token): bearer for bearer, token in _lines(http.tokens_file)}
     return Tokens(tokens)
 
 
-def _read(path: Path) -> dict[bytes, Bearer]:
+def _lines(path: Path) -> list[tuple[Bearer, str]]:
     try:
         with path.open("rb") as file:
             text = file.read(LARGEST_FILE + 1).decode("ascii")
@@ -68,7 +79,7 @@ def _read(path: Path) -> dict[bytes, Bearer]:
         raise SettingsError(f"http.tokens_file: {path}: has signs that no token has") from None
     if len(text) > LARGEST_FILE:
         raise SettingsError(f"http.tokens_file: {path}: is too large to be a file of tokens")
-    tokens: dict[bytes, Bearer] = {}
+    tokens: dict[str, Bearer] = {}
     names: set[str] = set()
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -84,13 +95,13 @@ def _read(path: Path) -> dict[bytes, Bearer]:
                 + f"a token has {SHORTEST_TOKEN} characters or more, of A-Z a-z 0-9 . _ ~ + / = -; "
                 "make one with: openssl rand -hex 32"
             )
-        if name in names or _digest(token) in tokens:
+        if name in names or token in tokens:
             raise SettingsError(where + "this name, or this token, stands there twice")
         names.add(name)
-        tokens[_digest(token)] = Bearer(name, "read" if scope == "read" else "write")
+        tokens[token] = Bearer(name, "read" if scope == "read" else "write")
     if not tokens:
         raise SettingsError(f"http.tokens_file: {path}: has no token in it")
-    return tokens
+    return [(bearer, token) for token, bearer in tokens.items()]
 
 
 def _digest(token: str) -> bytes:

@@ -231,6 +231,8 @@ def recover(deadline: Deadline = None, json: Json = False) -> None:
 
 app.command()(watching.doctor)
 app.command()(watching.top)
+app.command()(watching.health)
+app.command()(watching.drain)
 
 
 @app.command()

@@ -6,11 +6,12 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from presence_manager.hosts.cli.running import Wrong
 from presence_manager.hosts.daemon import run_until_stopped
+from presence_manager.hosts.signals import on_hangup
+from presence_manager.hosts.systemd import Systemd
 from presence_manager.manager import PresenceManager
 from presence_manager.settings import Settings
 
@@ -21,26 +22,48 @@ def run(listen: str | None, ready_file: Path | None) -> int:
 
     try:
         from presence_manager.hosts.api.meters import Metered  # noqa: PLC0415
+        from presence_manager.hosts.api.reload import Reloads  # noqa: PLC0415
         from presence_manager.hosts.api.serve import Server  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise Wrong(
             f"the module {error.name} is missing: pip install 'presence-manager[daemon]'"
         ) from None
 
-    settings = Settings() if listen is None else Settings(http={"listen": listen})
+    def read() -> Settings:
+        return Settings() if listen is None else Settings(http={"listen": listen})
+
+    systemd = Systemd(os.environ)
+    settings = read()
     logs.configure(settings.logs)
     server = Server(settings.http)
     metered = Metered(settings)
+    reloads = Reloads(read, settings, server)
 
     async def main() -> int:
-        await server.bind()
-        try:
-            return await run_until_stopped(lambda: metered.presence, work)
-        finally:
-            server.close()
+        with on_hangup(reloads.ask):
+            await server.bind()
+            try:
+                return await run_until_stopped(
+                    lambda: metered.presence, work, closing=systemd.closing
+                )
+            finally:
+                server.close()
 
-    async def work(_: PresenceManager) -> None:
-        await server.work(metered, partial(_tell, ready_file))
+    async def work(presence: PresenceManager) -> None:
+        def ready(urls: list[str]) -> None:
+            _tell(ready_file, urls)
+            systemd.ready(presence.status())
+
+        beside = {
+            asyncio.create_task(systemd.watch(metered.ledger.try_to_write, presence.status)),
+            asyncio.create_task(reloads.serve(presence, systemd)),
+        }
+        try:
+            await server.work(metered, ready)
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
 
     try:
         with asyncio.Runner(loop_factory=_fastest_loop()) as runner:

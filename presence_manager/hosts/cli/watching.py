@@ -1,4 +1,4 @@
-"""The commands that only look, their options and their help."""
+"""The commands that look, or ask the daemon, their options and their help."""
 
 from __future__ import annotations
 
@@ -52,3 +52,32 @@ def top(
             command.Asked(url=url, token_file=token_file, interval=interval, once=once)
         )
     )
+
+
+def health(
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Ask whether it takes holds, not only if it is alive.")
+    ] = False,
+) -> None:
+    """Ask the daemon of these settings whether it is alive: a probe for containers.
+
+    Exit status: 0 it is, 1 it is not or does not answer, 2 the settings are wrong.
+    """
+    from presence_manager.hosts.cli import asking  # noqa: PLC0415
+
+    finish(lambda: asking.health(ready=ready))
+
+
+def drain(
+    deadline: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="How long it may take; by default shutdown.deadline."),
+    ] = None,
+) -> None:
+    """Have the daemon of these settings refuse new holds and clear all of its own: a preStop hook.
+
+    Waits until that is done. Exit status: 0 all gone, 1 some may not be, or no daemon answers.
+    """
+    from presence_manager.hosts.cli import asking  # noqa: PLC0415
+
+    finish(lambda: asking.drain(deadline))

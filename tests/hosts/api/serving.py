@@ -79,7 +79,7 @@ async def serving(settings: Settings) -> AsyncIterator[Daemon]:
     await server.bind()
     ready = asyncio.Event()
     try:
-        async with aiohttp.ClientSession(server.urls[0] if ":/" in server.urls[0] else None) as it:
+        async with aiohttp.ClientSession(server.urls[0] if "://" in server.urls[0] else None) as it:
             daemon = Daemon(metered, server, it)
 
             async def work(_: PresenceManager) -> None:

@@ -7,16 +7,12 @@ import json
 import signal
 import ssl
 import stat
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 from host_runs import (
     DEADLINE,
-    Child,
     nothing_forgotten,
     remembered,
     running,
@@ -24,41 +20,13 @@ from host_runs import (
     user,
     variables,
 )
+from processes import RUN, daemon, hold, posix
 from serving import BUSY, hold_path
 
 from presence_manager import Settings, SettingsError
 from presence_manager.emulator import Emulator, Fault
 from presence_manager.emulator.certificates import make
 from presence_manager.hosts.api.serve import Server
-
-RUN = "from presence_manager.hosts.cli import main; main()"
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="no such signals, no such sockets")
-
-
-class Running:
-    """A daemon's process, and where it answers."""
-
-    def __init__(self, child: Child, url: str, ready: Path) -> None:
-        self.child = child
-        self.url = url
-        self.ready = ready
-
-
-@asynccontextmanager
-async def daemon(
-    emulator: Emulator, folder: Path, *words: str, listen: str = "127.0.0.1:0", **more: str
-) -> AsyncIterator[Running]:
-    ready = folder / "ready"
-    environment = variables(emulator, folder / "ledger.db") | more
-    words = ("run", "--listen", listen, "--ready-file", str(ready), *words)
-    async with running(RUN, *words, environment=environment) as child:
-        while not ready.exists():
-            assert child.process.returncode is None, child.out
-            await asyncio.sleep(0.01)
-        text = ready.read_text()
-        assert text.endswith("\n")
-        yield Running(child, text.strip(), ready)
 
 
 async def refused(environment: dict[str, str], *words: str) -> str:
@@ -67,12 +35,6 @@ async def refused(environment: dict[str, str], *words: str) -> str:
         status, _ = await child.ended()
         assert status == 2, child.out
         return child.out
-
-
-async def hold(http: aiohttp.ClientSession, number: int, query: str = "") -> int:
-    async with http.put(hold_path(number) + query, json=BUSY) as answer:
-        await answer.read()
-        return answer.status
 
 
 @posix
