@@ -90,6 +90,7 @@ class Gate:
         """Go on with another budget; `window` and `timeout` stay. What has left counts."""
         self.budget.change(terms)
         self._slots = 0  # they were drawn of the other one
+        self._ask_at = 0.0
         self._probing = False
 
     # -- may it leave? ----------------------------------------------------------------------

@@ -391,3 +391,15 @@ def test_a_budget_that_learns_again_begins_with_what_is_known() -> None:
     budget.change(GateTerms(ceiling=1800))
     assert (budget.size, budget.learning) == (1800, True)
     assert LaneBudget(GateTerms()).size == 1500
+
+
+def test_a_budget_that_is_raised_is_drawn_of_at_once() -> None:
+    gate = Gate(GateTerms(budget=10))
+    draw = gate.draw(0.0, 100)
+    assert draw is not None
+    gate.granted(draw, Share(0, ((29.0, 10),), Budget()))
+    assert gate.draw(0.1, 100) is None
+    gate.change(GateTerms(budget=60))
+    draw = gate.draw(0.1, 100)
+    assert draw is not None
+    assert (draw.want, draw.limit) == (20, 60)

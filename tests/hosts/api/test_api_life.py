@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import sqlite3
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import aiohttp
@@ -31,6 +32,14 @@ class Manager:
         self.socket.bind(str(path))
         self.socket.setblocking(False)
 
+    async def within(self, seconds: float) -> list[str]:
+        """The next message, if one comes within these seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.hears("WATCHDOG=1")
+        except TimeoutError:
+            return []
+
     async def hears(self, word: str) -> list[str]:
         """Wait for a message that begins so, and has nothing but watchdogs before it."""
         while True:
@@ -42,9 +51,15 @@ class Manager:
             assert lines[0] == "WATCHDOG=1", lines
 
 
-@posix
-async def test_systemd_is_told_of_a_whole_life(tmp_path: Path) -> None:
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
     manager = Manager(tmp_path / "notify")
+    yield manager
+    manager.socket.close()
+
+
+@posix
+async def test_systemd_is_told_of_a_whole_life(tmp_path: Path, manager: Manager) -> None:
     more = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
     async with Emulator() as emulator, daemon(emulator, tmp_path, **more) as it:
         nothing = "STATUS=0 sessions held, 0 renewals due, 0 requests in flight"
@@ -62,12 +77,30 @@ async def test_systemd_is_told_of_a_whole_life(tmp_path: Path) -> None:
         assert extended[1] == "STATUS=clearing: 1 of 1 done"
         assert (await it.child.ended())[0] == 0
         assert emulator.sessions() == []
-    manager.socket.close()
 
 
 @posix
-async def test_a_sweep_that_stands_still_gets_no_more_time(tmp_path: Path) -> None:
-    manager = Manager(tmp_path / "notify")
+async def test_the_watchdog_hears_nothing_while_the_ledger_hangs(
+    tmp_path: Path, manager: Manager
+) -> None:
+    more = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+    async with Emulator() as emulator, daemon(emulator, tmp_path, **more) as it:
+        await manager.hears("READY=1")
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("begin immediate")
+            async with asyncio.timeout(30.0):
+                while await manager.within(0.5):
+                    pass  # it was on its way
+            other.execute("rollback")
+        await manager.hears("WATCHDOG=1")
+        it.child.signal(signal.SIGTERM)
+        assert (await it.child.ended())[0] == 0
+
+
+@posix
+async def test_a_sweep_that_stands_still_gets_no_more_time(
+    tmp_path: Path, manager: Manager
+) -> None:
     more = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
     async with Emulator() as emulator, daemon(emulator, tmp_path, **more) as it:
         await manager.hears("READY=1")
@@ -80,7 +113,6 @@ async def test_a_sweep_that_stands_still_gets_no_more_time(tmp_path: Path) -> No
         assert (await it.child.ended())[0] == 1
         with pytest.raises(BlockingIOError):
             manager.socket.recv(4096)
-    manager.socket.close()
 
 
 class Reloadable:
