@@ -99,20 +99,25 @@ class Sweeper:
         progress: Callable[[Progress], None] | None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        told = -inf
+        told, owed = -inf, False
         intake.add_done_callback(lambda _: sweep.moved.set())
         while not sweep.finished:
             if intake.done() and not sweep.all_taken:
                 intake.result()  # raises what stopped it
             sweep.moved.clear()
             left = sweep.deadline - self._clock.now()
+            word = told + PROGRESS_EVERY - loop.time() if owed else inf
+            patience, late = min(left, word), False
             try:
-                async with asyncio.timeout(max(0.0, left) if left < inf else None):
+                async with asyncio.timeout(max(0.0, patience) if patience < inf else None):
                     await sweep.moved.wait()
+                owed = progress is not None
             except TimeoutError:
-                return
-            if progress is not None and loop.time() - told >= PROGRESS_EVERY:
-                told = loop.time()
+                if left <= word:
+                    return
+                late = True
+            if progress is not None and (late or (owed and loop.time() - told >= PROGRESS_EVERY)):
+                told, owed = loop.time(), False
                 _tell(progress, sweep.progress(self._clock.now()))
 
     async def _cut(self, sweep: Sweep, intake: asyncio.Task[None]) -> None:

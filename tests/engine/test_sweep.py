@@ -362,6 +362,22 @@ async def test_progress_is_told_and_its_exceptions_are_not_raised() -> None:
 
 
 @virtual
+async def test_the_last_step_before_a_standstill_is_told_at_once() -> None:
+    for last in (6, 7, 8, 9):  # some of these steps come too soon after the one before
+        graph = FakeGraph(latency=0.04)
+        graph.answers[user(last)] = ["hang"]
+        told: list[tuple[float, int]] = []
+        began = elapsed()
+        async with manager(graph, graph={"in_flight": 1, "batch": "off"}) as presence:
+            await presence.sweep(
+                users=[user(n) for n in range(10)],
+                progress=lambda what, told=told: told.append((elapsed(), what.done)),  # type: ignore[misc]
+            )
+        assert min(at for at, done in told if done == last) - began < 1.0
+        assert told[-1][0] - began > 5.0
+
+
+@virtual
 async def test_recovery_clears_what_a_dead_process_left_and_leaves_the_living_alone() -> None:
     graph, ledger = FakeGraph(), SharedLedger()
     dead, alive = manager(graph, ledger), manager(graph, ledger)

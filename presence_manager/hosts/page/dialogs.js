@@ -28,7 +28,7 @@ function prepare(id, act) {
   });
   form.querySelector("[value=cancel]")?.addEventListener("click", () => dialog.close());
   return (text = "") => {
-    say(wrong, text);
+    if (text || !dialog.open) say(wrong, text);
     if (!dialog.open) dialog.showModal();
   };
 }

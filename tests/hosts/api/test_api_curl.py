@@ -37,7 +37,7 @@ async def test_each_line_is_answered(daemon: Daemon) -> None:
     for name, value in reversed(names.items()):  # ANNA is told by DAEMON
         text = text.replace(f"${name}", value)
     lines = [line for line in text.splitlines() if line.startswith("curl ")]
-    assert len(lines) == 7
+    assert len(lines) == 8
     for line in lines:
         method, url, headers, body = asked(line)
         path = url.removeprefix("http://127.0.0.1:8787")
