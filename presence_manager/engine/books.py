@@ -82,6 +82,10 @@ class Books:
                 if self.stopping:
                     untold = [(entry, planner(entry.row).unrecorded()) for entry, planner in left]
                     return done + untold
+            except asyncio.CancelledError:  # the loop closes: see what was saved, and go on
+                if self.stopping:
+                    raise
+                continue
             await asyncio.sleep(LEDGER_PAUSE)
 
     def deliver(self, plans: list[tuple[Entry, Plan]]) -> None:
@@ -117,6 +121,10 @@ class Books:
                 self._log.error("ledger.failed", error=str(error))
                 if self.stopping:
                     return
+            except asyncio.CancelledError:
+                if self.stopping:
+                    raise
+                continue
             await asyncio.sleep(LEDGER_PAUSE)
         now = self._moment()
         work: list[Work] = []

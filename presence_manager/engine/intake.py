@@ -54,12 +54,26 @@ async def pages(
 
 
 async def by_lane(
-    ledger: Ledger, scope: Scope, read: Callable[[Scope, int], Source] | None = None
+    ledger: Ledger,
+    scope: Scope,
+    read: Callable[[Scope, int], Source] | None = None,
+    *,
+    within: float | None = None,
 ) -> list[Source]:
-    """The rows of the scope, a source for each lane. Raises LedgerError."""
+    """The rows of the scope, a source for each lane.
+
+    Raises LedgerError, also when the ledger does not answer `within` so many seconds.
+    """
     scopes = [scope]
     if scope.tenant is None:
-        lanes = await ledger.lanes(scope.origin, scope.app)
+        try:
+            async with asyncio.timeout(within):
+                lanes = await ledger.lanes(scope.origin, scope.app)
+        except TimeoutError:
+            raise LedgerError(
+                f"the ledger did not answer within {within:g} s, the deadline of the sweep: "
+                "nothing was cleared, and all is still in the ledger. Sweep again, or start again."
+            ) from None
         scopes = [replace(scope, tenant=lane.tenant) for lane in lanes]
     limit = min(CHUNK, window_of(len(scopes)))
     read = read or (lambda each, limit: pages(ledger, each, limit=limit))

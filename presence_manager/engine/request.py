@@ -138,6 +138,10 @@ class Request:
             raise
         except TimeoutError:
             why = "no answer within the time there was"
+        except asyncio.CancelledError:  # the loop closes; what was sent must not be forgotten
+            if lane.stopping:
+                raise
+            why = "the request was cut off, for the event loop was closed"
         except Exception:
             log.exception("graph.fault", tenant=lane.id.tenant)
             why = "the request ended in a fault of ours; the log has it"

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from presence_manager.errors import Closed
+
 T = TypeVar("T")
 
 
@@ -20,3 +22,20 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
         if not task.cancelled():
             task.exception()  # seen, so that nobody is told that it never was
         raise
+
+
+async def unless_closed(work: asyncio.Future[T]) -> T:
+    """Wait for work that goes on without us if we are cancelled.
+
+    Raises Closed where the closing has ended it: a CancelledError is for who was cancelled.
+    """
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not work.cancelled() or task is None or task.cancelling():
+            raise
+        raise Closed(
+            "the manager was closed before this had ended: what is left of it is in the ledger, "
+            "and the next start goes on with it"
+        ) from None

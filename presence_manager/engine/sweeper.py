@@ -83,10 +83,12 @@ class Sweeper:
             if not sweep.finished:
                 await self._cut(sweep, taking)
         finally:
+            del self._running[sweep.id]  # before all that awaits: we may be cancelled here, too
             taking.cancel()
-            await asyncio.wait({taking}, timeout=0.05)
-            self._fetching |= intake.refills
-            del self._running[sweep.id]
+            try:
+                await asyncio.wait({taking}, timeout=0.05)
+            finally:
+                self._fetching |= intake.refills
         if progress is not None:
             _tell(progress, sweep.progress(self._clock.now()))
         sent, not_taken = self._lanes.counts()

@@ -10,6 +10,8 @@ from typing import Literal
 
 from presence_manager.core.outcome import Outcome
 from presence_manager.core.pair import Pair
+from presence_manager.core.session import Wish
+from presence_manager.engine.shield import unless_closed
 from presence_manager.errors import HoldTimeout, PresenceError
 
 State = Literal["pending", "shown", "ended"]
@@ -38,6 +40,7 @@ class Hold:
         "tenant",
         "until",
         "user",
+        "wish",
     )
 
     def __init__(
@@ -60,6 +63,7 @@ class Hold:
         self.done: asyncio.Future[None] | None = None
         self.releasing = False
         self.placed = False
+        self.wish: Wish | None = None
         self._release = release
         self._outcome: asyncio.Future[Outcome] | None = None
 
@@ -91,7 +95,7 @@ class Hold:
             self._outcome.done() and not self._outcome.cancelled() and self._outcome.exception()
         ):
             self._outcome = self._release(self)
-        return await asyncio.shield(self._outcome)
+        return await unless_closed(self._outcome)
 
     def pending(self, pair: Pair, until: float) -> None:
         """The hold is on its way, perhaps again; `done` tells when it is shown, or has ended."""

@@ -17,9 +17,10 @@ from presence_manager.core.pair import SHORTEST_LEASE, checked_lease, pair_of
 from presence_manager.core.session import UNNAMED, Known, Session, Wish
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.placing import Placing
-from presence_manager.errors import Closed, HoldRefused, HoldTimeout, InvalidHold, PresenceError
+from presence_manager.errors import Closed, HoldTimeout, InvalidHold, PresenceError
 from presence_manager.manager.hold import Ended, Hold, HoldFailed, HoldRequest
 from presence_manager.manager.ids import instant
+from presence_manager.manager.refusal import refusal
 from presence_manager.ports import Clock
 from presence_manager.settings import HoldSettings
 
@@ -85,14 +86,20 @@ class Holds:
         placing = asyncio.create_task(self._commit(list(asked.values())))
         self._tasks.add(placing)
         placing.add_done_callback(self._tasks.discard)
+        longest = max((one.timeout for one in asked.values()), default=0.0)
         try:
-            await asyncio.shield(placing)
+            async with asyncio.timeout(longest if asked else None):
+                await asyncio.shield(placing)
             await self._wait(list(asked.values()))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, TimeoutError) as error:
             undo = asyncio.create_task(self._undo(placing, list(asked.values())))
             self._tasks.add(undo)
             undo.add_done_callback(self._tasks.discard)
-            raise
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            for position, one in asked.items():
+                results[position] = HoldFailed(one.request, _unwritten(one, longest))
+            return results
         except PresenceError as error:  # the ledger: Graph was not asked
             for position, one in asked.items():
                 self._withdraw(one.hold)
@@ -145,7 +152,7 @@ class Holds:
                 status=verdict.status,
                 code=verdict.code,
             )
-            self._end(hold, "refused", _refusal(hold, verdict))
+            self._end(hold, "refused", refusal(hold, verdict))
 
     async def settled(self) -> None:
         """Wait until what is being committed has been."""
@@ -207,6 +214,7 @@ class Holds:
         if self.named(one.key, hold.key) is not hold:
             self._handles[one.key] = (*self._handles.get(one.key, ()), hold)
         assert one.wish.pair is not None
+        hold.wish = one.wish
         hold.pending(one.wish.pair, one.wish.until)
 
     async def _wait(self, asked: list[_Asked]) -> None:
@@ -243,8 +251,11 @@ class Holds:
 
     async def _undo(self, placing: asyncio.Task[None], asked: list[_Asked]) -> None:
         await asyncio.wait({placing})
-        if not placing.cancelled() and placing.exception() is None:
-            for one in asked:
+        if placing.cancelled():
+            return
+        placing.exception()  # seen: nobody waits for it any more
+        for one in asked:
+            if one.hold.wish is one.wish:  # else it was put again meanwhile: that one stays
                 self._withdraw(one.hold)
 
     def released(self, hold: Hold) -> None:
@@ -270,27 +281,10 @@ def _whole_life(request: HoldRequest, seconds: float) -> float:
     return checked_lease(max(SHORTEST_LEASE, ceil(seconds)))
 
 
-def _refusal(hold: Hold, verdict: Verdict) -> HoldRefused:
-    if verdict.status is None:
-        text = f"user {hold.user} cannot be shown as {hold.pair}: {verdict.message}"
-    else:
-        text = (
-            f"Graph refused to show user {hold.user} as {hold.pair}: {verdict.status} "
-            f"{verdict.code}: {verdict.message} (request-id {verdict.request_id or 'none'})"
-        )
-    if verdict.status == 404:
-        text += "; is the user id right, and the user licensed for Teams?"
-    elif verdict.status in (401, 403):
-        text += (
-            "; has the application the permission Presence.ReadWrite.All, with consent? "
-            "(the sign-in of a user reaches that user alone)"
-        )
-    return HoldRefused(
-        text + "; the hold is withdrawn",
-        status=verdict.status,
-        code=verdict.code,
-        message=verdict.message,
-        request_id=verdict.request_id,
+def _unwritten(one: _Asked, seconds: float) -> HoldTimeout:
+    return HoldTimeout(
+        f"the hold of user {one.key.user} could not be written down within {seconds:g} s, for the "
+        "ledger does not answer; it is withdrawn as soon as that does. Is its disk well?"
     )
 
 

@@ -19,11 +19,12 @@ from presence_manager.core.pair import LONGEST_LEASE
 from presence_manager.core.session import UNNAMED, Session, Wish
 from presence_manager.engine.intake import Source, by_lane
 from presence_manager.engine.recovery import owner_prefix
+from presence_manager.engine.shield import unless_closed
 from presence_manager.engine.sweep import Release, release_all, release_own
 from presence_manager.errors import Closed, PresenceError
 from presence_manager.ledger import open_ledger
 from presence_manager.manager.adapters import microsoft_graph
-from presence_manager.manager.closing import PATIENCE, end, within
+from presence_manager.manager.closing import PATIENCE, end, ended, let_go, within
 from presence_manager.manager.hold import Hold, HoldFailed, HoldRequest
 from presence_manager.manager.holds import Holds
 from presence_manager.manager.ids import Ids, Users, instant
@@ -128,17 +129,20 @@ class PresenceManager:
         """
         if self._state != "new":
             raise Closed("a manager is opened once; make a new one")
-        await self._ledger.open()
-        await self._ledger.enter(self.owner)
-        self._pid = os.getpid()
+        try:
+            await self._ledger.open()
+            await self._ledger.enter(self.owner)
+            self._pid = os.getpid()
+            for warning in self._ledger.warnings():
+                log.warning("ledger.place", warning=warning)
+            if foreign := await self._ledger.foreign(self._ids.origin, self._ids.app):
+                log.warning("ledger.foreign_rows", left_alone=foreign)
+            keep = timedelta(days=self.settings.ledger.keep_outcomes).total_seconds()
+            await self._ledger.forget(self._clock.now() - keep)
+        except BaseException:  # nobody closes what was not opened
+            await self._let_go(asyncio.get_running_loop().time() + PATIENCE)
+            raise
         self._state = "open"
-        for warning in self._ledger.warnings():
-            log.warning("ledger.place", warning=warning)
-        foreign = await self._ledger.foreign(self._ids.origin, self._ids.app)
-        if foreign:
-            log.warning("ledger.foreign_rows", left_alone=foreign)
-        keep = timedelta(days=self.settings.ledger.keep_outcomes).total_seconds()
-        await self._ledger.forget(self._clock.now() - keep)
         if recover:
             self._recovered = asyncio.create_task(self._works.recovery.once())
             self._watch = asyncio.create_task(
@@ -149,12 +153,12 @@ class PresenceManager:
         """Wait until what dead processes left has been seen to; return how it went.
 
         `deadline` is in seconds, for a manager that was opened without recovery: that which
-        begins with `open` has none. Raises LedgerError.
+        begins with `open` has none. Raises LedgerError, Closed.
         """
         self._check()
         if self._recovered is None:
             self._recovered = asyncio.create_task(self._works.recovery.once(deadline=deadline))
-        return await asyncio.shield(self._recovered)
+        return await unless_closed(self._recovered)
 
     async def close(
         self,
@@ -185,12 +189,14 @@ class PresenceManager:
             return await asyncio.shield(self._closing)
         except asyncio.CancelledError:
             self.hurry()
-            await asyncio.wait({self._closing})
+            await ended(self._closing)
+            if self._state == "closing":  # cancelled before it began: the loop itself closes
+                await self._let_go(asyncio.get_running_loop().time() + PATIENCE)
             raise
 
     def hurry(self) -> None:
         """End the closing sweep now: what is left is written down for the next start."""
-        self._works.sweeper.hurry()
+        self._works.hurry()
 
     async def _close(
         self,
@@ -201,9 +207,9 @@ class PresenceManager:
         seconds = self.settings.shutdown.deadline if deadline is None else deadline
         by = asyncio.get_running_loop().time() + seconds + PATIENCE
         self._holds.closing = True
-        await within(by, "recovery", self._end_recovery())
-        await within(by, "renewals", self._works.renewer.stop())
         try:
+            await within(by, "recovery", self._end_recovery())
+            await within(by, "renewals", self._works.renewer.stop())
             if sweep:
                 self.last_report = await self._works.sweep_own(
                     self._ids.scope(owner=self.owner),
@@ -211,26 +217,19 @@ class PresenceManager:
                     progress=progress,
                 )
         finally:
-            await self._let_go(by)
+            soon = asyncio.get_running_loop().time() + PATIENCE
+            await self._let_go(min(by, soon) if self._works.hurried else by)
         return self.last_report
 
     async def _let_go(self, by: float) -> None:
         self._state = "closed"
-        await within(by, "sweeps", self._works.sweeper.stop())
-        await within(by, "lanes", self._works.lanes.stop())
-        await within(by, "holds", self._holds.settled())
-        await within(by, "background", end(self._background))
-        await within(by, "lanes", self._works.lanes.stop())  # what these two committed last
-        await within(by, "graph", self._graph.close())
-        if self._tokens is not None:
-            await within(by, "tokens", self._tokens.close())
-        await within(by, "owner", self._leave())
-        await within(by, "ledger", self._ledger.close())
-        self._holds.close()
+        doors = (self._graph, self._tokens, self._leave, self._ledger)
+        await let_go(by, self._works, self._holds, self._background, *doors)
 
     async def _leave(self) -> None:
         """Leave the ledger; with sessions left, as one that died: its siblings see to them."""
-        if not await self._ledger.page(self._ids.scope(owner=self.owner), None, 1):
+        scope = self._ids.scope(owner=self.owner)
+        if self._pid and not await self._ledger.page(scope, None, 1):
             await self._ledger.leave(self.owner)
 
     async def _end_recovery(self) -> None:
@@ -339,7 +338,7 @@ class PresenceManager:
         hold = self._holds.named(where, key)
         if hold is not None:
             return await hold.release()
-        return await asyncio.shield(self._spawn(self._works.release(where, key)))
+        return await unless_closed(self._spawn(self._works.release(where, key)))
 
     # -- clearing ---------------------------------------------------------------------------
 
@@ -354,7 +353,7 @@ class PresenceManager:
         self._check()
         where = self._ids.key(user, tenant)
         seconds = self.settings.release.timeout if deadline is None else deadline
-        return await asyncio.shield(
+        return await unless_closed(
             self._spawn(self._works.sweep_one(Session(key=where), release_all, seconds))
         )
 
@@ -391,8 +390,8 @@ class PresenceManager:
             source: Source | list[Source] = self._ids.chunks(users, tenant)
             release: Release = release_all
         else:
-            owner = None if everyone else self.owner
-            source = await by_lane(self._ledger, self._ids.scope(tenant=tenant, owner=owner))
+            scope = self._ids.scope(tenant=tenant, owner=None if everyone else self.owner)
+            source = await by_lane(self._ledger, scope, within=deadline)
             release = release_all if everyone else release_own
         return await self._works.sweep(
             source, release, deadline=deadline, progress=progress, sweep_id=sweep_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from math import inf
@@ -25,6 +26,7 @@ from presence_manager.engine.recovery import Recovery
 from presence_manager.engine.renewer import Renewer
 from presence_manager.engine.retry import LaneTerms, RetryPolicy
 from presence_manager.engine.sweep import (
+    LAST_WORD,
     Release,
     Sweep,
     is_kept,
@@ -33,6 +35,7 @@ from presence_manager.engine.sweep import (
     release_unnamed,
 )
 from presence_manager.engine.sweeper import Sweeper
+from presence_manager.errors import LedgerError
 from presence_manager.ports import Clock, Graph, Ledger, Scope
 from presence_manager.settings import GraphSettings, Settings
 
@@ -64,6 +67,8 @@ class Works:
         self._ledger = ledger
         self._graph = graph
         self._clock = clock
+        self.hurried = False
+        self._reading: asyncio.Timeout | None = None
         self.on_rest: Callable[[Session], None] = lambda row: None
         self.on_refusal: Callable[[Key, str, Verdict], None] = lambda key, name, verdict: None
         retry = settings.retry
@@ -173,6 +178,13 @@ class Works:
         )
         return report
 
+    def hurry(self) -> None:
+        """Let the deadline of every sweep be over now, and the ledger have but a moment."""
+        self.hurried = True
+        self.sweeper.hurry()
+        if self._reading is not None and not self._reading.expired():
+            self._reading.reschedule(asyncio.get_running_loop().time() + LAST_WORD)
+
     async def sweep_own(
         self,
         scope: Scope,
@@ -185,7 +197,19 @@ class Works:
 
         Raises LedgerError.
         """
-        sources = await by_lane(self._ledger, scope)
+        began = self._clock.now()
+        try:
+            async with asyncio.timeout(None) as self._reading:
+                sources = await by_lane(self._ledger, scope, within=deadline)
+        except TimeoutError:
+            raise LedgerError(
+                "the ledger did not answer before the end was hurried: nothing was cleared, and "
+                "all is still in the ledger. The next start goes on with it."
+            ) from None
+        finally:
+            self._reading = None
+        if deadline is not None:
+            deadline -= self._clock.now() - began
         release: Release = release_own
         if self._settings.shutdown.policy == "keep":
             sources = [self._not_kept(source) for source in sources]

@@ -34,7 +34,7 @@ from presence_manager.graph.client import GraphClient
 from presence_manager.ledger import owners, writer
 from presence_manager.ledger.owners import OwnerLocks
 from presence_manager.ledger.writer import ThreadWriter
-from presence_manager.manager import manager
+from presence_manager.manager import closing, manager
 
 PLACES: tuple[tuple[Any, str], ...] = (
     (OwnerLocks, "enter"),  # the lock file of a process, beside the ledger
@@ -56,7 +56,8 @@ PLACES: tuple[tuple[Any, str], ...] = (
     (Recovery, "_dead"),
     (Sweeper, "run"),
     (Lane, "stop"),
-    (manager, "within"),  # the parts of a close
+    (manager, "within"),  # the parts of a close, before its sweep
+    (closing, "within"),  # and after it
 )
 LEFT, JUDGED = "request/left", "request/judged"
 """The request was handed to the kernel; and so many seconds later, when Graph has acted on it."""

@@ -230,7 +230,7 @@ async def kill(presence: PresenceManager) -> None:
     works = presence._works
     works.renewer._stopped = True
     for lane in works.lanes:
-        lane.stopping = True
+        lane.stopping = lane.books.stopping = True
         for task in lane._tasks:
             task.cancel()
     assert isinstance(presence._ledger, Door)

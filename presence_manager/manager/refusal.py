@@ -1,0 +1,32 @@
+"""How a caller is told that a hold was refused for good."""
+
+from __future__ import annotations
+
+from presence_manager.core.verdict import Verdict
+from presence_manager.errors import HoldRefused
+from presence_manager.manager.hold import Hold
+
+
+def refusal(hold: Hold, verdict: Verdict) -> HoldRefused:
+    """What Graph, or the sign-in, said, and what may be the matter."""
+    if verdict.status is None:
+        text = f"user {hold.user} cannot be shown as {hold.pair}: {verdict.message}"
+    else:
+        text = (
+            f"Graph refused to show user {hold.user} as {hold.pair}: {verdict.status} "
+            f"{verdict.code}: {verdict.message} (request-id {verdict.request_id or 'none'})"
+        )
+    if verdict.status == 404:
+        text += "; is the user id right, and the user licensed for Teams?"
+    elif verdict.status in (401, 403):
+        text += (
+            "; has the application the permission Presence.ReadWrite.All, with consent? "
+            "(the sign-in of a user reaches that user alone)"
+        )
+    return HoldRefused(
+        text + "; the hold is withdrawn",
+        status=verdict.status,
+        code=verdict.code,
+        message=verdict.message,
+        request_id=verdict.request_id,
+    )

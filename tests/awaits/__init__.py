@@ -1,0 +1,1 @@
+"""What becomes of a call that hangs, or is cancelled, at any of its awaits."""

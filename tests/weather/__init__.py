@@ -1,0 +1,1 @@
+"""The end of a process in the worst weather."""
