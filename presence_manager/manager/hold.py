@@ -10,7 +10,8 @@ from typing import Literal
 
 from presence_manager.core.outcome import Outcome
 from presence_manager.core.pair import Pair
-from presence_manager.errors import HoldTimeout, PresenceError
+from presence_manager.core.verdict import Verdict
+from presence_manager.errors import HoldRefused, HoldTimeout, PresenceError
 
 State = Literal["pending", "shown", "ended"]
 Ended = Literal["", "released", "refused", "withdrawn", "expired", "cleared"]
@@ -31,6 +32,7 @@ class Hold:
         "ended",
         "failure",
         "key",
+        "outlives",
         "pair",
         "placed",
         "releasing",
@@ -60,6 +62,7 @@ class Hold:
         self.done: asyncio.Future[None] | None = None
         self.releasing = False
         self.placed = False
+        self.outlives = False  # a detached one: Graph keeps it when this process has ended
         self._release = release
         self._outcome: asyncio.Future[Outcome] | None = None
 
@@ -144,3 +147,28 @@ class HoldFailed:
 
     request: HoldRequest
     error: PresenceError
+
+
+def refusal(hold: Hold, verdict: Verdict) -> HoldRefused:
+    """The error of a hold that Graph, or the sign-in, refused for good."""
+    if verdict.status is None:
+        text = f"user {hold.user} cannot be shown as {hold.pair}: {verdict.message}"
+    else:
+        text = (
+            f"Graph refused to show user {hold.user} as {hold.pair}: {verdict.status} "
+            f"{verdict.code}: {verdict.message} (request-id {verdict.request_id or 'none'})"
+        )
+    if verdict.status == 404:
+        text += "; is the user id right, and the user licensed for Teams?"
+    elif verdict.status in (401, 403):
+        text += (
+            "; has the application the permission Presence.ReadWrite.All, with consent? "
+            "(the sign-in of a user reaches that user alone)"
+        )
+    return HoldRefused(
+        text + "; the hold is withdrawn",
+        status=verdict.status,
+        code=verdict.code,
+        message=verdict.message,
+        request_id=verdict.request_id,
+    )

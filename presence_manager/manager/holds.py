@@ -17,8 +17,8 @@ from presence_manager.core.pair import SHORTEST_LEASE, checked_lease, pair_of
 from presence_manager.core.session import UNNAMED, Known, Session, Wish
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.placing import Placing
-from presence_manager.errors import Closed, HoldRefused, HoldTimeout, InvalidHold, PresenceError
-from presence_manager.manager.hold import Ended, Hold, HoldFailed, HoldRequest
+from presence_manager.errors import Closed, HoldTimeout, InvalidHold, PresenceError
+from presence_manager.manager.hold import Ended, Hold, HoldFailed, HoldRequest, refusal
 from presence_manager.manager.ids import instant
 from presence_manager.ports import Clock
 from presence_manager.settings import HoldSettings
@@ -108,6 +108,19 @@ class Holds:
         """The live handle of that name, the newest, if a caller of this process has one."""
         return next((h for h in reversed(self._handles.get(key, ())) if h.key == name), None)
 
+    def is_alone(self, hold: Hold) -> bool:
+        """Whether no other caller of this process holds the user."""
+        return self._handles.get(self._find(hold.user, hold.tenant)) == (hold,)
+
+    def held(self, policy: str) -> list[Key]:
+        """The users whose sessions end with this process, by `shutdown.policy`."""
+        keep = policy == "keep"
+        return [
+            key
+            for key, holds in self._handles.items()
+            if not any(h.outlives or (keep and not h.key.startswith(UNNAMED)) for h in holds)
+        ]
+
     def rested(self, row: Session) -> None:
         """A session came to rest: its handles learn what it is now."""
         handles = self._handles.get(row.key)
@@ -145,7 +158,7 @@ class Holds:
                 status=verdict.status,
                 code=verdict.code,
             )
-            self._end(hold, "refused", _refusal(hold, verdict))
+            self._end(hold, "refused", refusal(hold, verdict))
 
     async def settled(self) -> None:
         """Wait until what is being committed has been."""
@@ -193,6 +206,7 @@ class Holds:
         hold = self.named(key, name)
         if hold is None or hold.releasing:
             hold = Hold(key.lane.tenant, key.user, name, pair, until, self._release)
+        hold.outlives = request.detached
         return _Asked(request, key, wish, hold, timeout)
 
     async def _commit(self, asked: list[_Asked]) -> None:
@@ -268,30 +282,6 @@ def _whole_life(request: HoldRequest, seconds: float) -> float:
     if request.until is None and request.ttl is None:
         raise ValueError("a detached hold needs until= or ttl=: nobody else would end it")
     return checked_lease(max(SHORTEST_LEASE, ceil(seconds)))
-
-
-def _refusal(hold: Hold, verdict: Verdict) -> HoldRefused:
-    if verdict.status is None:
-        text = f"user {hold.user} cannot be shown as {hold.pair}: {verdict.message}"
-    else:
-        text = (
-            f"Graph refused to show user {hold.user} as {hold.pair}: {verdict.status} "
-            f"{verdict.code}: {verdict.message} (request-id {verdict.request_id or 'none'})"
-        )
-    if verdict.status == 404:
-        text += "; is the user id right, and the user licensed for Teams?"
-    elif verdict.status in (401, 403):
-        text += (
-            "; has the application the permission Presence.ReadWrite.All, with consent? "
-            "(the sign-in of a user reaches that user alone)"
-        )
-    return HoldRefused(
-        text + "; the hold is withdrawn",
-        status=verdict.status,
-        code=verdict.code,
-        message=verdict.message,
-        request_id=verdict.request_id,
-    )
 
 
 def _seen(done: asyncio.Future[Outcome]) -> None:

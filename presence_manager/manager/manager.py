@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from uuid import uuid4
@@ -23,7 +24,7 @@ from presence_manager.engine.sweep import Release, release_all, release_own
 from presence_manager.errors import Closed, PresenceError
 from presence_manager.ledger import open_ledger
 from presence_manager.manager.adapters import microsoft_graph
-from presence_manager.manager.closing import PATIENCE, end, within
+from presence_manager.manager.closing import PATIENCE, end, sweep_own, within
 from presence_manager.manager.hold import Hold, HoldFailed, HoldRequest
 from presence_manager.manager.holds import Holds
 from presence_manager.manager.ids import Ids, Users, instant
@@ -201,14 +202,15 @@ class PresenceManager:
         seconds = self.settings.shutdown.deadline if deadline is None else deadline
         by = asyncio.get_running_loop().time() + seconds + PATIENCE
         self._holds.closing = True
-        await within(by, "recovery", self._end_recovery())
+        recovery = {task for task in (self._watch, self._recovered) if task is not None}
+        await within(by, "recovery", end(recovery))
         await within(by, "renewals", self._works.renewer.stop())
         try:
             if sweep:
-                self.last_report = await self._works.sweep_own(
-                    self._ids.scope(owner=self.owner),
-                    deadline=max(0.0, by - PATIENCE - asyncio.get_running_loop().time()),
-                    progress=progress,
+                held = partial(self._holds.held, self.settings.shutdown.policy)
+                scope = self._ids.scope(owner=self.owner)
+                self.last_report = await sweep_own(
+                    self._works, self._ledger, scope, held, by - PATIENCE, progress
                 )
         finally:
             await self._let_go(by)
@@ -232,9 +234,6 @@ class PresenceManager:
         """Leave the ledger; with sessions left, as one that died: its siblings see to them."""
         if not await self._ledger.page(self._ids.scope(owner=self.owner), None, 1):
             await self._ledger.leave(self.owner)
-
-    async def _end_recovery(self) -> None:
-        await end({task for task in (self._watch, self._recovered) if task is not None})
 
     # -- holds ------------------------------------------------------------------------------
 
@@ -382,7 +381,7 @@ class PresenceManager:
         self._check()
         if leaving:
             return await self._works.sweep_own(
-                self._ids.scope(tenant=tenant, owner=self.owner),
+                await by_lane(self._ledger, self._ids.scope(tenant=tenant, owner=self.owner)),
                 deadline=deadline,
                 progress=progress,
                 sweep_id=sweep_id,
@@ -446,7 +445,9 @@ class PresenceManager:
 
     async def _release_and_tell(self, hold: Hold) -> Outcome:
         try:
-            outcome = await self._works.release(self._ids.key(hold.user, hold.tenant), hold.key)
+            key = self._ids.key(hold.user, hold.tenant)
+            alone = self._holds.is_alone(hold)
+            outcome = await self._works.release(key, hold.key, alone=alone)
         except BaseException:
             hold.releasing = False
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import inf
 
 import structlog
@@ -16,7 +17,7 @@ from presence_manager.core.verdict import Verdict
 from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.gate import Gate
-from presence_manager.engine.intake import Source, by_lane
+from presence_manager.engine.intake import Source
 from presence_manager.engine.lane import Lane
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.placing import Placing
@@ -27,13 +28,16 @@ from presence_manager.engine.retry import LaneTerms, RetryPolicy
 from presence_manager.engine.sweep import (
     Release,
     Sweep,
+    found,
     is_kept,
     release_one,
     release_own,
     release_unnamed,
 )
 from presence_manager.engine.sweeper import Sweeper
-from presence_manager.ports import Clock, Graph, Ledger, Scope
+from presence_manager.engine.unrecorded import OwingNow, Unrecorded
+from presence_manager.errors import LedgerError
+from presence_manager.ports import Clock, Graph, Ledger
 from presence_manager.settings import GraphSettings, Settings
 
 log = structlog.get_logger()
@@ -82,7 +86,16 @@ class Works:
         )
         self._gate_terms = _gate_terms(settings.graph)
         self.lanes = Lanes(self._lane)
-        self.sweeper = Sweeper(self.lanes, ledger=ledger, clock=clock, now=self.now)
+        self.unrecorded = Unrecorded(
+            self.lanes,
+            ledger=ledger,
+            owner=owner,
+            now=self.now,
+            rest=lambda key: self.renewer.schedule(key, inf),
+        )
+        self.sweeper = Sweeper(
+            self.lanes, ledger=ledger, clock=clock, now=self.now, unrecorded=self.unrecorded
+        )
         self.placing = Placing(self.lanes, ledger=ledger, now=self.now)
         self.renewer = Renewer(
             self.lanes,
@@ -91,6 +104,7 @@ class Works:
             owner=owner,
             window=settings.graph.budget_window,
             gone=lambda row: self.rested(row, inf),
+            not_now=self.unrecorded.owed,
         )
         self.recovery = Recovery(
             self.sweeper,
@@ -115,7 +129,11 @@ class Works:
             skew = self.terms.skew
             if skew is None or abs(graph - at - skew) > WHOLE_SECONDS:
                 self.terms = replace(self.terms, skew=graph - at)
-        return Now(
+        if self.unrecorded:
+            kind: Callable[..., Now] = partial(OwingNow, owed=self.unrecorded.owed)
+        else:
+            kind = Now
+        return kind(
             at=at,
             owner=self._owner,
             terms=self.terms,
@@ -169,13 +187,14 @@ class Works:
             sweep=report.sweep_id,
             seconds=round(report.seconds, 3),
             counts=report.counts,
+            unrecorded=len(report.unrecorded),
             ok=report.ok,
         )
         return report
 
     async def sweep_own(
         self,
-        scope: Scope,
+        sources: list[Source],
         *,
         deadline: float | None,
         progress: Callable[[Progress], None] | None = None,
@@ -185,7 +204,6 @@ class Works:
 
         Raises LedgerError.
         """
-        sources = await by_lane(self._ledger, scope)
         release: Release = release_own
         if self._settings.shutdown.policy == "keep":
             sources = [self._not_kept(source) for source in sources]
@@ -216,9 +234,18 @@ class Works:
         await self.sweeper.run(sweep, _once([row]), release, rank=Rank.RELEASE)
         return sweep.last or self._untold(row.key, Kind.UNFINISHED, "deadline", sweep.id)
 
-    async def release(self, key: Key, name: str) -> Outcome:
-        """End one hold, in whichever process; harmless if there is none. Raises LedgerError."""
-        row = (await self._ledger.get([key]))[0]
+    async def release(self, key: Key, name: str, *, alone: bool = False) -> Outcome:
+        """End one hold, in whichever process; harmless if there is none. Raises LedgerError.
+
+        One that is `alone` in this process is cleared even where the ledger cannot be read.
+        """
+        try:
+            row = (await self._ledger.get([key]))[0]
+        except LedgerError:
+            if not alone:
+                raise
+            timeout = self._settings.release.timeout
+            return await self.sweep_one(found(key, self.now()), release_own, timeout)
         wish = row.wish(name)
         if wish is None:
             return self._untold(key, Kind.NEVER_SET, "not held")
@@ -245,6 +272,7 @@ class Works:
             how=self._how,
             now=self.now,
             audience=self,
+            unrecorded=self.unrecorded,
         )
 
 
