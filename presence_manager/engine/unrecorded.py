@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -41,15 +40,14 @@ Owed = dict[Key, frozenset[Wish]]
 """The sessions that were cleared unrecorded, and the holds that ended with it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OwingNow(Now):
-    """The moment, while the ledger has yet to be told of clears."""
+    """The moment, while the ledger has yet to be told of clears: those that are `owed`."""
 
     owed: Owed
 
     def adopt(self, row: Session) -> Session:
         """The same, and a session that was cleared meanwhile may be gone by that."""
-        row = super(OwingNow, self).adopt(row)
+        row = super().adopt(row)
         if row.key not in self.owed:
             return row
         return change.doubt(row, self.at, self.owner, self.terms)

@@ -202,16 +202,14 @@ class PresenceManager:
         seconds = self.settings.shutdown.deadline if deadline is None else deadline
         by = asyncio.get_running_loop().time() + seconds + PATIENCE
         self._holds.closing = True
-        recovery = {task for task in (self._watch, self._recovered) if task is not None}
-        await within(by, "recovery", end(recovery))
+        recovery = end({task for task in (self._watch, self._recovered) if task is not None})
+        await within(by, "recovery", recovery)
         await within(by, "renewals", self._works.renewer.stop())
         try:
             if sweep:
                 held = partial(self._holds.held, self.settings.shutdown.policy)
-                scope = self._ids.scope(owner=self.owner)
-                self.last_report = await sweep_own(
-                    self._works, self._ledger, scope, held, by - PATIENCE, progress
-                )
+                own = self._ledger, self._ids.scope(owner=self.owner), held
+                self.last_report = await sweep_own(self._works, *own, by - PATIENCE, progress)
         finally:
             await self._let_go(by)
         return self.last_report

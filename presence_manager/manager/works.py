@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from math import inf
 
 import structlog
@@ -129,11 +128,8 @@ class Works:
             skew = self.terms.skew
             if skew is None or abs(graph - at - skew) > WHOLE_SECONDS:
                 self.terms = replace(self.terms, skew=graph - at)
-        if self.unrecorded:
-            kind: Callable[..., Now] = partial(OwingNow, owed=self.unrecorded.owed)
-        else:
-            kind = Now
-        return kind(
+        kind = OwingNow if self.unrecorded else Now
+        now = kind(
             at=at,
             owner=self._owner,
             terms=self.terms,
@@ -141,6 +137,9 @@ class Works:
             retry=self._settings.recovery.retry,
             lease=self._lease,
         )
+        if isinstance(now, OwingNow):
+            now.owed = self.unrecorded.owed
+        return now
 
     def _lease(self, lane_id: LaneId) -> float:
         """The shortest lease whose renewals fit into half of the lane's budget."""
