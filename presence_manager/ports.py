@@ -111,6 +111,8 @@ class Owners(Protocol):
     4. `leave` of an unknown owner, or of one that is alive in another process, is harmless.
     5. An owner whose process ended, or closed the ledger, without `leave` is in `dead` of every
        process, until some process lets it `leave`: so nobody's death goes unseen.
+    6. An owner that was `mark`ed is in `marked` of every process, also when it is dead, until it
+       is unmarked or leaves. To mark it takes neither room on the disk nor a lock.
     """
 
     async def enter(self, owner: str) -> None:
@@ -119,6 +121,14 @@ class Owners(Protocol):
 
     async def leave(self, owner: str) -> None:
         """Declare it gone."""
+        ...
+
+    async def mark(self, owner: str, *, on: bool) -> None:
+        """Note whether this process may have cleared more than the ledger was told of."""
+        ...
+
+    async def marked(self) -> frozenset[str]:
+        """Return the owners that are marked so, living or dead."""
         ...
 
     async def alive(self) -> frozenset[str]:

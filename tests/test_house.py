@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 HOUSE = "presence_manager"
 LONGEST_FILE = 300
 LONGER = {  # more documentation than code
-    "presence_manager/manager/manager.py": 460,  # the face
-    "presence_manager/ports.py": 340,  # the clauses
+    "presence_manager/manager/manager.py": 465,  # the face
+    "presence_manager/ports.py": 345,  # the clauses
 }
 LARGEST_ROOM = 1 / 6
 

@@ -118,6 +118,16 @@ def abandon(row: Session, now: float, owner: str, terms: Terms) -> Session:
     return advance(row, row.attempt, verdict, owner, terms)
 
 
+def doubt(row: Session, now: float, owner: str, terms: Terms) -> Session:
+    """Reckon with a clear of ours that the ledger was not told of; the version stays."""
+    return row._replace(
+        owner=owner,
+        known=after(row.known, Event.CLEAR_LOST),
+        doubt=True,
+        clears_settle=max(row.clears_settle, now + terms.settle),
+    )
+
+
 def advance(row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms: Terms) -> Session:
     """Apply what an attempt came to.
 

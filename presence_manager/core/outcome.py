@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
 
     `at` is in seconds since the epoch. `attempts` counts the requests of this clearing that
     left for this session. `status`, `code`, `message` and `request_id` are of the last answer.
-    `recorded` is False only when the ledger failed after the session had been seen to.
+    `recorded` is False only when the ledger could not be told of it.
     `lapses_at` tells of a session that may be left when Graph itself ends it, at the latest, in
     seconds since the epoch.
     """
@@ -77,6 +77,7 @@ class Report:
     `ok` when nothing failed, nothing is unfinished, and all sessions were taken in before the
     deadline (`complete`). `problems` holds the first outcomes that
     are not success. `requests` and `refused` count what this sweep's lanes sent meanwhile.
+    `unrecorded` are the outcomes that the ledger could not be told of: it does not have these.
     `note` is a question for the operator, when the figures look like a mistake.
     """
 
@@ -86,6 +87,7 @@ class Report:
     refused: int
     counts: dict[str, int] = field(default_factory=dict)
     problems: tuple[Outcome, ...] = ()
+    unrecorded: tuple[Outcome, ...] = ()
     note: str = ""
     complete: bool = True
 

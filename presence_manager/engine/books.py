@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import Any, Protocol
@@ -15,11 +16,9 @@ from presence_manager.core.verdict import Verdict
 from presence_manager.engine.commit import Work, commit
 from presence_manager.engine.entry import Entry
 from presence_manager.engine.plan import Now, Plan, take_over
+from presence_manager.engine.unrecorded import PAUSE, Unrecorded, goes_on_clearing
 from presence_manager.errors import LedgerError
 from presence_manager.ports import Ledger, Query
-
-LEDGER_PAUSE = 1.0
-"""Seconds before a commit that failed is tried again."""
 
 
 class Audience(Protocol):
@@ -47,6 +46,7 @@ class Books:
         ledger: Ledger,
         moment: Callable[[], Now],
         audience: Audience,
+        unrecorded: Unrecorded,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         go_on: Callable[[Entry, Plan], None],
         wake: Callable[[], None],
@@ -56,6 +56,7 @@ class Books:
         self._ledger = ledger
         self._moment = moment
         self._audience = audience
+        self._unrecorded = unrecorded
         self._spawn = spawn
         self._go_on = go_on
         self._wake = wake
@@ -69,11 +70,15 @@ class Books:
     async def committed(self, work: list[Work]) -> list[tuple[Entry, Plan]]:
         """Commit plans, and try again while the ledger fails: no verdict may be forgotten.
 
-        A lane that is being stopped does not wait for its ledger; its outcomes go unrecorded.
+        Clears do not wait for it: they go on unrecorded, while what else there is is committed in
+        the background. A lane that is being stopped does not wait either.
         """
         done: list[tuple[Entry, Plan]] = []
         left = list(work)
+        told = False
         while True:
+            if self._unrecorded:
+                left = self._advance_unrecorded(left, done)
             try:
                 await commit(self._ledger, left, done, self._moment)
                 return done
@@ -86,7 +91,55 @@ class Books:
                 if self.stopping:
                     raise
                 continue
-            await asyncio.sleep(LEDGER_PAUSE)
+            if not told:
+                left = await self._go_on_unrecorded(left, done)
+                told = True
+            if done:
+                if left:
+                    self._spawn(self._apply_later(left))
+                return done
+            await asyncio.sleep(PAUSE)
+
+    async def _apply_later(self, work: list[Work]) -> None:
+        await asyncio.sleep(PAUSE)
+        await self.apply(work)
+
+    def _advance_unrecorded(self, left: list[Work], done: list[tuple[Entry, Plan]]) -> list[Work]:
+        """Move to `done` what the ledger knows nothing of; return the others."""
+        others: list[Work] = []
+        for entry, planner in left:
+            if entry.row.version >= 0:
+                others.append((entry, planner))
+                continue
+            plan = planner(entry.row).unrecorded()
+            blank = Session(key=entry.key, version=plan.row.version)
+            entry.row = blank if plan.delete else plan.row
+            done.append((entry, plan))
+        return others
+
+    async def _go_on_unrecorded(
+        self, left: list[Work], done: list[tuple[Entry, Plan]]
+    ) -> list[Work]:
+        """The ledger fails: tell the sweeps what came of their clears, and let others go on.
+
+        Return what waits for the ledger all the same: no request of it is left to be made.
+        """
+        waiting: list[Work] = []
+        owner = self._moment().owner
+        plans = [(entry, planner, planner(entry.row).unrecorded()) for entry, planner in left]
+        if any(goes_on_clearing(plan, owner) for _, _, plan in plans):
+            with suppress(LedgerError, TimeoutError):
+                async with asyncio.timeout(PAUSE):
+                    await self._unrecorded.mark()
+        for entry, planner, plan in plans:
+            if goes_on_clearing(plan, owner):
+                entry.row = self._unrecorded.owe(entry.row, plan.row)
+                done.append((entry, plan._replace(row=entry.row)))
+                continue
+            for outcome in plan.outcomes:
+                self._audience.became(outcome)
+            waiting.append((entry, planner))
+        return waiting
 
     def deliver(self, plans: list[tuple[Entry, Plan]]) -> None:
         """Tell what became of the sessions, and go on with what is left to do."""
@@ -104,6 +157,8 @@ class Books:
 
     def rested(self, entry: Entry, at: float) -> None:
         """Tell that a session came to rest, and which of its holds were refused before."""
+        if entry.row.version < 0:
+            at = inf  # it is looked at again when the ledger has been told
         for name, verdict in (entry.refused or {}).items():
             if entry.row.wish(name) is not None:  # put again meanwhile
                 continue
@@ -125,7 +180,7 @@ class Books:
                 if self.stopping:
                     raise
                 continue
-            await asyncio.sleep(LEDGER_PAUSE)
+            await asyncio.sleep(PAUSE)
         now = self._moment()
         work: list[Work] = []
         for entry, row in zip(entries, rows, strict=True):

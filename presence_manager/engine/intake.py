@@ -7,7 +7,7 @@ a tenant that is throttled does not hold up the others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -19,12 +19,12 @@ from presence_manager.core.decide import Send
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.session import Session, Step, step
 from presence_manager.core.verdict import Verb
-from presence_manager.engine.books import LEDGER_PAUSE
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.plan import Now, attempt_for
 from presence_manager.engine.shield import to_the_end
 from presence_manager.engine.sweep import Release, Sweep
+from presence_manager.engine.unrecorded import PAUSE, Unrecorded
 from presence_manager.errors import LedgerError
 from presence_manager.ports import Ledger, Scope
 
@@ -97,6 +97,7 @@ class Intake:
         lanes: Lanes,
         ledger: Ledger,
         now: Callable[[], Now],
+        unrecorded: Unrecorded,
     ) -> None:
         self._sweep = sweep
         self._release = release
@@ -104,6 +105,7 @@ class Intake:
         self._lanes = lanes
         self._ledger = ledger
         self._now = now
+        self._unrecorded = unrecorded
         self._window = WINDOW
         self._more: dict[LaneId, asyncio.Event] = {}
         self._read = False
@@ -159,15 +161,21 @@ class Intake:
     async def _take(self, rows: list[Session], *, at_once: bool = True) -> None:
         """Commit that these sessions are to be cleared, and hand them to their lanes.
 
-        Not `at_once`: leave them in the ledger, for their lanes to fetch. What was left so before
-        is not counted again, and is somebody else's work once it is out of the sweep.
+        Not `at_once`: leave them there, for their lanes to fetch. What was left so before is not
+        counted again, and is somebody else's work once it is out of the sweep.
         """
         sweep = self._sweep
         while rows:
             now = self._now()
             deadline = sweep.deadline if now.at <= sweep.deadline else inf
             staked = self._intents(rows, now, at_once=at_once)
-            lost = await self._ledger.put([planned for planned, _ in staked])
+            try:
+                lost = await self._put([planned for planned, _ in staked], now)
+            except LedgerError as error:
+                log.error("ledger.failed", error=str(error))
+                if not await self._take_unrecorded(rows, now, deadline):
+                    raise
+                return
             again: list[Session] = []
             for index, (row, (planned, send)) in enumerate(zip(rows, staked, strict=True)):
                 known = sweep.id in row.sweeps
@@ -184,14 +192,51 @@ class Intake:
                     self._fetch(row.key.lane)
             rows = again
 
+    async def _put(self, steps: list[Step], now: Now) -> Mapping[int, Session]:
+        """Commit within a third of the time there is: a clear can do without. Raises LedgerError.
+
+        What is written after we have given up says that the sessions are being cleared: they are.
+        """
+        if self._unrecorded.is_silent(now.at):
+            raise LedgerError("the ledger has failed just now: nothing was saved")
+        left = (self._sweep.deadline - now.at) / 3
+        try:
+            async with asyncio.timeout(left if 0 < left < inf else None):
+                return await self._ledger.put(steps)
+        except TimeoutError:
+            raise LedgerError(
+                f"the ledger has not answered for {left:.1f} s: whether this was saved is not known"
+            ) from None
+
+    async def _take_unrecorded(self, rows: list[Session], began: Now, deadline: float) -> bool:
+        """Clear them without the ledger, as far as that may be; whether any of them may."""
+        sweep, books = self._sweep, self._unrecorded
+        rows = await books.known(rows, self._now().at - began.at)
+        now = self._now()
+        staked = [(row, *self._intent(row, now, at_once=True)) for row in rows]
+        leaving = [books.may_leave(row, planned.row, now) for row, planned, _ in staked]
+        if not any(leaving):
+            return False
+        for (row, planned, send), leaves in zip(staked, leaving, strict=True):
+            if sweep.id not in row.sweeps:
+                sweep.taken += 1
+                sweep.strangers += not row.version
+            if leaves:
+                new = books.owe(row, planned.row)
+                self._lanes[row.key.lane].submit_unrecorded(new, self._rank, deadline, send)
+            elif sweep.id not in row.sweeps:
+                sweep.became(books.left(row, sweep.id, now))
+        return True
+
     def _intents(
         self, rows: list[Session], now: Now, *, at_once: bool
     ) -> list[tuple[Step, Send | None]]:
         """The next version of each; those unknown to the ledger differ in nothing but the key."""
         staked: list[tuple[Step, Send | None]] = []
         blank: tuple[Step, Send | None] | None = None
+        owing = bool(self._unrecorded)  # then one may have been cleared before, another not
         for row in rows:
-            if row.version:
+            if row.version or owing:
                 staked.append(self._intent(row, now, at_once=at_once))
             elif blank is None:
                 blank = self._intent(row, now, at_once=at_once)
@@ -249,7 +294,7 @@ class Intake:
             except LedgerError as error:
                 log.error("ledger.failed", error=str(error))
                 found = True
-                await asyncio.sleep(LEDGER_PAUSE)
+                await asyncio.sleep(PAUSE)
 
     def _is_left(self, row: Session) -> bool:
         """Whether nobody here is at work on the row, nor has given it up."""

@@ -32,6 +32,7 @@ from presence_manager.engine.plan import Now, Plan
 from presence_manager.engine.request import Request
 from presence_manager.engine.retry import LaneTerms
 from presence_manager.engine.share import LaneShare
+from presence_manager.engine.unrecorded import Unrecorded
 from presence_manager.engine.width import Width
 from presence_manager.ports import Clock, Graph, Ledger
 
@@ -55,6 +56,7 @@ class Lane:
         how: LaneTerms,
         now: Callable[[], Now],
         audience: Audience,
+        unrecorded: Unrecorded,
     ) -> None:
         self.id = lane
         self.moment = now
@@ -77,6 +79,7 @@ class Lane:
             ledger=ledger,
             moment=now,
             audience=audience,
+            unrecorded=unrecorded,
             spawn=self._spawn,
             go_on=self._go_on,
             wake=self._wake,
@@ -103,6 +106,20 @@ class Lane:
             row = self.moment().adopt(row)
         self.desk.put(row, rank, deadline, send, self.clock.now())
         self._wake()
+
+    def submit_unrecorded(
+        self, row: Session, rank: Rank, deadline: float, send: Send | None
+    ) -> None:
+        """The same for a row that the ledger could not be told of; it takes any other's place."""
+        entry = self.desk.entries.get(row.key)
+        if entry is not None:
+            entry.see(row)
+        self.submit(row, rank, deadline, send)
+
+    def unrecorded(self, key: Key) -> Session | None:
+        """The row of a session that is at work without the ledger."""
+        entry = self.desk.entries.get(key)
+        return entry.row if entry is not None and entry.row.version < 0 else None
 
     def __len__(self) -> int:
         """How many sessions are at work."""

@@ -12,7 +12,7 @@ from presence_manager.core.key import Key
 from presence_manager.core.outcome import Report
 from presence_manager.core.session import Session
 from presence_manager.engine.intake import by_lane, pages
-from presence_manager.engine.sweep import Sweep, release_dead
+from presence_manager.engine.sweep import Sweep, owners_of, release_dead
 from presence_manager.engine.sweeper import Sweeper
 from presence_manager.errors import LedgerError
 from presence_manager.ports import Clock, Ledger, Scope
@@ -54,13 +54,14 @@ class Recovery:
             sweep.deadline = now + deadline
         dead = await self._dead()
         gone: set[str] = set()
+        marked = await self._ledger.marked()
         alive = await self._ledger.alive()
         scope = Scope(origin=self._origin, app=self._app, orphans_of=alive)
         sources = await by_lane(
             self._ledger, scope, lambda each, limit: self._orphans(each, limit, gone)
         )
         resumed: set[Key] | None = set() if self._resume else None
-        report = await self._sweeper.run(sweep, sources, release_dead(gone, resumed))
+        report = await self._sweeper.run(sweep, sources, release_dead(gone, resumed, marked))
         for owner in dead:  # their sessions are ours now
             await self._ledger.leave(owner)
         if resumed:
@@ -89,9 +90,9 @@ class Recovery:
         stands in a page that was read before, and is not alive after, has really ended.
         """
         async for rows in pages(self._ledger, scope, over=True, limit=limit):
-            named = {owner for row in rows for owner in _owners(row)}
+            named = {owner for row in rows for owner in owners_of(row)}
             gone |= named - await self._ledger.alive()
-            yield [row for row in rows if not gone.isdisjoint(_owners(row))]
+            yield [row for row in rows if not gone.isdisjoint(owners_of(row))]
 
     async def _dead(self) -> frozenset[str]:
         """The dead of this application: another's are for its own processes to find (rule 11)."""
@@ -102,10 +103,3 @@ class Recovery:
 def owner_prefix(origin: str, app: str) -> str:
     """What the names of all owners of one application on one Graph begin with."""
     return sha256(f"{origin} {app}".encode()).hexdigest()[:12] + "-"
-
-
-def _owners(row: Session) -> set[str]:
-    owners = {row.owner, *(wish.owner for wish in row.wishes)}
-    if row.attempt is not None:
-        owners.add(row.attempt.owner)
-    return owners - {""}

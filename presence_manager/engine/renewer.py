@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from heapq import heapify, heappop, heappush
 from math import inf
 
@@ -36,7 +36,8 @@ LATER = 5.0
 class Renewer:
     """One timer over all sessions at rest. `window` is the budget's, in seconds.
 
-    `held` counts them, by lane.
+    `held` counts them, by lane. Those in `not_now` are left alone: the ledger's word on them is
+    out of date.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Renewer:
         owner: str,
         window: float,
         gone: Callable[[Session], None],
+        not_now: Container[Key] = (),
     ) -> None:
         self._lanes = lanes
         self._ledger = ledger
@@ -55,6 +57,7 @@ class Renewer:
         self._owner = owner
         self._window = window
         self._gone = gone
+        self._not_now = not_now
         self._heap: list[tuple[float, Key]] = []
         self._due: dict[Key, float] = {}
         self.held: Counter[LaneId] = Counter()
@@ -135,7 +138,8 @@ class Renewer:
             if self._stopped:
                 return
             for row in rows:
-                self._see_to(row)
+                if row.key not in self._not_now:
+                    self._see_to(row)
 
     def _see_to(self, row: Session) -> None:
         now = self._clock.now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -12,6 +13,9 @@ from presence_manager.errors import LedgerError
 from presence_manager.ports import Clock, Draw, Ledger, Share
 
 log = structlog.get_logger()
+
+WITHIN = 2.0
+"""Seconds within which a ledger that works grants slots."""
 
 
 class LaneShare:
@@ -41,14 +45,15 @@ class LaneShare:
         """Draw; a ledger that fails is taken for one that grants what this process reckons with."""
         gate = self._gate
         try:
-            if not self._known:
-                gate.learn(await self._ledger.budget(self._lane), draw.now)
-                self._known = True
-                draw = gate.draw(self._clock.now(), draw.want) or draw._replace(want=0)
-            share = await self._ledger.draw(self._lane, self._owner, draw)
-            self._drawn = True
-        except LedgerError as error:
-            log.error("ledger.failed", error=str(error))
+            async with asyncio.timeout(WITHIN):
+                if not self._known:
+                    gate.learn(await self._ledger.budget(self._lane), draw.now)
+                    self._known = True
+                    draw = gate.draw(self._clock.now(), draw.want) or draw._replace(want=0)
+                share = await self._ledger.draw(self._lane, self._owner, draw)
+                self._drawn = True
+        except (LedgerError, TimeoutError) as error:
+            log.error("ledger.failed", error=str(error) or "it does not answer")
             share = Share(draw.want, (), gate.budget.known)
         finally:
             self.drawing = False

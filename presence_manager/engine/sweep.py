@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
+from itertools import islice
 from math import inf
 
 import structlog
@@ -42,6 +43,12 @@ def release_all(row: Session, now: Now, sweep_id: str) -> Session:
     return change.release(row, now.at, now.owner, sweep_id=sweep_id)
 
 
+def found(key: Key, now: Now) -> Session:
+    """A session of ours that the ledger cannot be asked about, as far as it is known."""
+    live_until = now.at + LONGEST_LEASE + now.terms.margin
+    return change.found(Session(key=key), live_until, now.owner, now.terms)
+
+
 def release_own(row: Session, now: Now, sweep_id: str) -> Session:
     """End the holds of this process only."""
     own = frozenset(wish.name for wish in row.wishes if wish.owner == now.owner)
@@ -71,9 +78,12 @@ def release_one(wish: Wish) -> Release:
     return release
 
 
-def release_dead(gone: Set[str], resumed: set[Key] | None = None) -> Release:
+def release_dead(
+    gone: Set[str], resumed: set[Key] | None = None, marked: Set[str] = frozenset()
+) -> Release:
     """End the holds whose process is `gone`, and what it left open.
 
+    Those `marked` may have cleared more than the ledger was told of.
     With `resumed`, which takes their keys, go on with the holds that somebody can still end.
     """
 
@@ -81,6 +91,8 @@ def release_dead(gone: Set[str], resumed: set[Key] | None = None) -> Release:
         attempt = row.attempt
         if attempt is not None and attempt.owner in gone:
             row = change.abandon(row, now.at, now.owner, now.terms)
+        if marked and not marked.isdisjoint(owners_of(row)):
+            row = change.doubt(row, now.at, now.owner, now.terms)
         if resumed is not None:
             orphan, row = row, change.inherit(row, gone, now.at, now.owner)
             if row is not orphan:
@@ -92,6 +104,14 @@ def release_dead(gone: Set[str], resumed: set[Key] | None = None) -> Release:
         return row
 
     return release
+
+
+def owners_of(row: Session) -> set[str]:
+    """All processes that the row names."""
+    owners = {row.owner, *(wish.owner for wish in row.wishes)}
+    if row.attempt is not None:
+        owners.add(row.attempt.owner)
+    return owners - {""}
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -117,14 +137,14 @@ class Sweep:
         return self.all_taken and self.done >= self.taken
 
     def became(self, outcome: Outcome) -> None:
-        """Count an outcome; a later one of the same session replaces what was not final."""
+        """Count an outcome; a later one of the session replaces one not final, or not recorded."""
         before = self.unfinal.pop(outcome.key, None)
         if before is None:
             self.done += 1
         else:
             self.counts[before.kind] -= 1
         self.counts[outcome.kind] = self.counts.get(outcome.kind, 0) + 1
-        if not outcome.kind.final:
+        if not (outcome.kind.final and outcome.recorded):
             self.unfinal[outcome.key] = outcome
         self.last = outcome
         self.moved.set()
@@ -143,6 +163,7 @@ class Sweep:
     def report(self, now: float, requests: int, refused: int) -> Report:
         """How it went."""
         gone = self.counts.get(Kind.ALREADY_GONE, 0)
+        unfinal = self.unfinal.values()
         note = ""
         if self.strangers >= STRANGERS and gone == self.strangers == self.taken:
             note = (
@@ -158,6 +179,7 @@ class Sweep:
             requests=requests,
             refused=refused,
             counts={str(kind): n for kind, n in self.counts.items() if n},
-            problems=tuple(list(self.unfinal.values())[:PROBLEMS]),
+            problems=tuple(islice((o for o in unfinal if not o.kind.final), PROBLEMS)),
+            unrecorded=tuple(o for o in unfinal if not o.recorded),
             note=note,
         )

@@ -14,6 +14,7 @@ from presence_manager.engine.intake import Intake, Source
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.plan import Now
 from presence_manager.engine.sweep import LAST_WORD, PROGRESS_EVERY, Release, Sweep
+from presence_manager.engine.unrecorded import Unrecorded
 from presence_manager.ports import Clock, Ledger
 
 log = structlog.get_logger()
@@ -23,12 +24,19 @@ class Sweeper:
     """Runs sweeps, any number at a time, and hears what became of their sessions."""
 
     def __init__(
-        self, lanes: Lanes, *, ledger: Ledger, clock: Clock, now: Callable[[], Now]
+        self,
+        lanes: Lanes,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        now: Callable[[], Now],
+        unrecorded: Unrecorded,
     ) -> None:
         self._lanes = lanes
         self._ledger = ledger
         self._clock = clock
         self._now = now
+        self._unrecorded = unrecorded
         self._running: dict[str, Sweep] = {}
         self._hurried = False
         self._cutting: set[asyncio.Task[None]] = set()
@@ -42,6 +50,7 @@ class Sweeper:
 
     async def stop(self) -> None:
         """Fetch no more from the ledger: what waits there is left to the next start."""
+        await self._unrecorded.stop()
         for task in self._fetching:
             task.cancel()
         if self._fetching:
@@ -67,14 +76,22 @@ class Sweeper:
 
         Several sources are of one lane each; one that stands alone may mix them.
 
-        Raises LedgerError when the first sessions could not be taken in; later faults of the
-        ledger leave the sessions concerned unfinished.
+        Where the ledger fails it goes on without it, with what nobody else is known to hold (see
+        `engine.unrecorded`). Raises LedgerError when there is no such thing, or no reading it.
         """
         requests, refused = self._lanes.counts()
         self._running[sweep.id] = sweep
         if self._hurried:
             sweep.deadline = min(sweep.deadline, self._clock.now())
-        intake = Intake(sweep, release, rank, lanes=self._lanes, ledger=self._ledger, now=self._now)
+        intake = Intake(
+            sweep,
+            release,
+            rank,
+            lanes=self._lanes,
+            ledger=self._ledger,
+            now=self._now,
+            unrecorded=self._unrecorded,
+        )
         taking = asyncio.create_task(
             intake.run(source) if isinstance(source, Sequence) else intake.run_mixed(source)
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from presence_manager.errors import SettingsError
+from presence_manager.graph.headers import clean
 from presence_manager.graph.tokens_failure import Failure, sendable
 from presence_manager.graph.tokens_memory import TokenMemory
 from presence_manager.graph.tokens_refusal import scrub
@@ -111,8 +112,8 @@ class CredentialTokens:
             return error
         names = {kind.__name__ for kind in type(error).__mro__}
         text = f"{self._name} raised {type(error).__name__}"
-        if names & _SPEAKS and (said := scrub(str(error)).strip().partition("\n")[0].strip()):
-            text += f": {said[:_LONGEST]}"
+        if names & _SPEAKS and (said := _first_line(error)):
+            text += f": {said}"
         status = getattr(error, "status_code", None)
         trouble = isinstance(status, int) and (status == 429 or status >= 500)
         if names & _REFUSES and not trouble:
@@ -129,3 +130,8 @@ def _asynchronous(credential: object, ask: Callable[..., Any]) -> bool:
         return True
     closes = getattr(credential, "close", None)
     return hasattr(credential, "__aexit__") or inspect.iscoroutinefunction(closes)
+
+
+def _first_line(error: Exception) -> str:
+    line = scrub(str(error)[: 100 * _LONGEST]).strip().partition("\n")[0]
+    return clean(line, _LONGEST)

@@ -6,6 +6,8 @@ import base64
 import json
 from typing import Any
 
+from presence_manager.graph.headers import clean_name
+
 _LONGEST_PAYLOAD = 65_536  # characters of a JWT's middle part that are looked at
 _JWT_PARTS = 3
 
@@ -24,11 +26,14 @@ def payload_of(secret: str) -> dict[str, Any]:
 
 def application_of(claims: dict[str, Any]) -> str:
     """Return the id of the application that the token was given to; empty if it does not say."""
-    said = claims.get("appid") or claims.get("azp")
-    return said.lower() if isinstance(said, str) else ""
+    return _id(claims.get("appid") or claims.get("azp"))
 
 
 def tenant_of(claims: dict[str, Any]) -> str:
     """Return the tenant that the token is for; empty if it does not say."""
-    said = claims.get("tid")
-    return said.lower() if isinstance(said, str) else ""
+    return _id(claims.get("tid"))
+
+
+def _id(said: object) -> str:
+    """The id, fit for a message: nobody has looked at the token yet."""
+    return clean_name(said).lower()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from presence_manager.graph.tokens_blocking import Ask, BlockingTokens, token_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # The endpoint of virtual machines says 404 and 410 while it, or an identity, is being set up.
 _TRANSIENT = frozenset({404, 408, 410, 429})
+_LARGEST = 1_048_576  # bytes of an answer that are read
 _SECRETS = ("IDENTITY_HEADER", "MSI_SECRET")  # variables in which the platform gives its own
 
 
@@ -103,16 +105,28 @@ def _session(deadline: float, connect_timeout: float) -> requests.Session:
             return super().request(*args, **more)
 
     session = Session()
-    session.hooks["response"] = [_judge]  # for Service Fabric msal makes a session with the same
+    session.hooks["response"] = [
+        partial(_judge, deadline)
+    ]  # for Service Fabric msal makes a session with the same
     session.trust_env = False  # a proxy would get the platform's secret, and ~/.netrc sign for it
     return session
 
 
-def _judge(response: requests.Response, *_: Any, **__: Any) -> None:
+def _judge(deadline: float, response: requests.Response, *_: Any, **__: Any) -> None:
     """Raise Failure for what msal would not understand, and would put into its log."""
+    import requests  # noqa: PLC0415 - slow
+
     status = response.status_code
+    body = bytearray()
+    for piece in response.iter_content(16_384):
+        body += piece
+        if len(body) > _LARGEST:
+            raise Failure("the managed identity's endpoint answered with more than a megabyte")
+        if time.monotonic() > deadline:
+            raise requests.Timeout
+    response._content = bytes(body)  # so that msal finds it read
     try:
-        answer = json.loads(response.content)
+        answer = json.loads(body)
     except (ValueError, RecursionError):
         answer = None
     if status in _TRANSIENT or status >= 500:

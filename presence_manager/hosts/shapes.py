@@ -54,7 +54,10 @@ class OutcomeShape(TypedDict):
 
 
 class ReportShape(TypedDict):
-    """How a sweep went; `problems` are the first outcomes that are not success."""
+    """How a sweep went; `problems` are the first outcomes that are not success.
+
+    `unrecorded` counts the outcomes that the ledger could not be told of.
+    """
 
     sweep_id: str
     ok: bool
@@ -64,6 +67,7 @@ class ReportShape(TypedDict):
     refused: int
     counts: dict[str, int]
     problems: list[OutcomeShape]
+    unrecorded: int
     note: str
 
 
@@ -132,5 +136,6 @@ def of_report(report: Report) -> ReportShape:
         "refused": report.refused,
         "counts": report.counts,
         "problems": [of_outcome(outcome) for outcome in report.problems],
+        "unrecorded": len(report.unrecorded),
         "note": report.note,
     }

@@ -67,8 +67,8 @@ class Database:
     def run(self, jobs: Sequence[Job]) -> None:
         """Run the jobs in one transaction, so that they share one commit.
 
-        A job that fails is undone alone. What breaks the transaction itself fails all that ran
-        in it; those that had not run yet get another.
+        A job that fails is undone alone. What breaks the transaction itself fails all that wrote
+        in it; those that only read, or had not run yet, get another.
         """
         while jobs:
             try:
@@ -117,13 +117,13 @@ class Database:
                     self.undo()
                     execute("RELEASE job")
                 except sqlite3.Error:  # the database has given up the whole transaction
-                    self._fail(jobs[:index], error)
-                    return jobs[index:]
+                    self._fail([job], error)
+                    return [*self._fail(jobs[: index - 1], error), *jobs[index:]]
                 self._fail([job], error)
         try:
             execute("COMMIT")
         except Exception as error:
-            self._fail(jobs, error)
+            return self._fail(jobs, error)
         return ()
 
     def _begin(self, *, writes: bool) -> None:
@@ -146,11 +146,13 @@ class Database:
             raise
 
     def _fail(self, jobs: Sequence[Job], error: Exception) -> Sequence[Job]:
-        for job in jobs:
+        """Fail those that write, if any does, else all; return the others, to be run again."""
+        failed = [job for job in jobs if job.writes] or jobs
+        for job in failed:
             job.result = None
             if job.error is None:
                 job.error = translated(error, self.path, self._busy_timeout)
-        return ()
+        return [job for job in jobs if not job.writes and job.error is None]
 
     def _undo_all(self) -> None:
         self._lanes.clear()

@@ -26,6 +26,7 @@ class MemoryLedger:
         self._budgets: dict[LaneId, Budget] = {}
         self._uses: dict[LaneId, dict[str, Uses]] = {}
         self._owners: set[str] = set()
+        self._marked: set[str] = set()
         self._outcomes: dict[int, Outcome] = {}
         self._places: dict[tuple[str, Key], int] = {}
         self._last = 0
@@ -131,6 +132,17 @@ class MemoryLedger:
         """Count it no longer; harmless if it never entered."""
         self._check()
         self._owners.discard(owner)
+        self._marked.discard(owner)
+
+    async def mark(self, owner: str, *, on: bool) -> None:
+        """Note whether this process may have cleared more than the ledger was told of."""
+        self._check()
+        (self._marked.add if on else self._marked.discard)(owner)
+
+    async def marked(self) -> frozenset[str]:
+        """Return the owners that are marked so."""
+        self._check()
+        return frozenset(self._marked)
 
     async def alive(self) -> frozenset[str]:
         """Return the owners that entered and have not left."""

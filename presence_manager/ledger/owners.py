@@ -20,6 +20,7 @@ from presence_manager.errors import LedgerError
 
 _SUFFIX = ".lock"
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_PLAIN, _MARK = b"-", b"!"  # all that an owner's file holds
 _FORK_PATIENCE = 5.0  # seconds a fork waits for a lock file that is being looked at
 
 _looking = threading.Lock()
@@ -52,6 +53,8 @@ class OwnerLocks:
                     "saved. Give each process a name of its own."
                 )
             self._held[owner] = descriptor
+            with suppress(OSError):  # so that `mark` finds room even when the disk is full by then
+                os.write(descriptor, _PLAIN)
 
     def leave(self, owner: str) -> None:
         """Remove the file of an owner that entered here, or that is dead; harmless otherwise."""
@@ -68,6 +71,18 @@ class OwnerLocks:
         with _looking:
             self.drop_inherited()
 
+    def mark(self, owner: str, *, on: bool) -> None:
+        """Write into the file of an owner that entered here whether it is marked."""
+        with _looking:
+            descriptor = self._held[owner]
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, _MARK if on else _PLAIN)
+            os.fsync(descriptor)
+
+    def marked(self) -> frozenset[str]:
+        """Return all owners whose file is marked."""
+        return frozenset(owner for owner, path in self._files() if _is_marked(path))
+
     def alive(self) -> frozenset[str]:
         """Return all owners whose file is locked."""
         others = {owner for owner, path in self._others() if self._is_locked(path)}
@@ -78,13 +93,16 @@ class OwnerLocks:
         return frozenset(owner for owner, path in self._others() if not self._is_locked(path))
 
     def _others(self) -> Iterator[tuple[str, Path]]:
+        return ((owner, path) for owner, path in self._files() if owner not in self._held)
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
         try:
             names = os.listdir(self._folder)  # noqa: PTH208 - names are all that is wanted
         except FileNotFoundError:
             return
         for name in names:
             owner = unquote(name.removesuffix(_SUFFIX))
-            if name.endswith(_SUFFIX) and owner not in self._held:
+            if name.endswith(_SUFFIX):
                 yield owner, self._folder / name
 
     def drop_inherited(self) -> None:
@@ -136,6 +154,16 @@ class OwnerLocks:
             if not mine:
                 return None
             # The file was removed between opening and locking it: that lock guards no name.
+
+
+def _is_marked(path: Path) -> bool:
+    with _looking, suppress(OSError):
+        descriptor = os.open(path, _FLAGS)
+        try:
+            return os.read(descriptor, 1) == _MARK
+        finally:
+            os.close(descriptor)
+    return False
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

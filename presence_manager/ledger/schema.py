@@ -52,11 +52,13 @@ def open_file(path: Path, busy_timeout: float) -> sqlite3.Connection:
             name, uri=True, isolation_level=None, check_same_thread=False, timeout=0
         )
         _adopt(connection, path, busy_timeout)
-    except (OSError, sqlite3.Error, LedgerUnusable) as error:
+    except (OSError, sqlite3.Error, UnicodeDecodeError, LedgerUnusable) as error:
         if connection is not None:
             connection.close()
         if isinstance(error, LedgerUnusable):
             raise
+        if isinstance(error, UnicodeDecodeError):  # in the words of the check itself
+            raise unusable(path, *DAMAGED) from error
         raise refused(error, path, busy_timeout) from error
     return connection
 
@@ -114,7 +116,7 @@ def _adopt(connection: sqlite3.Connection, path: Path, busy_timeout: float) -> N
     version = patiently(lambda: _version(connection, path), busy_timeout)
     if version and path.stat().st_size <= _SMALL:
         verdict = patiently(lambda: _value(connection, "PRAGMA quick_check(1)"), busy_timeout)
-        if verdict != "ok":
+        if verdict != "ok" or patiently(lambda: _has_odd_values(connection), busy_timeout):
             raise unusable(path, *DAMAGED)
     for pragma in _PRAGMAS:
         patiently(lambda pragma=pragma: connection.execute(pragma), busy_timeout)  # type: ignore[misc]
@@ -126,6 +128,21 @@ def _adopt(connection: sqlite3.Connection, path: Path, busy_timeout: float) -> N
     patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), busy_timeout)
     patiently(lambda: connection.execute("BEGIN IMMEDIATE"), busy_timeout)  # may it be written?
     connection.execute("ROLLBACK")
+
+
+def _has_odd_values(connection: sqlite3.Connection) -> bool:
+    """Whether a column has a value of another type than its own: SQLite itself takes any."""
+    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    for (table,) in tables:
+        odd = [
+            f"typeof({name}) NOT IN ('{kind.lower()}'" + (")" if needed or key else ", 'null')")
+            for _, name, kind, needed, _, key in connection.execute(f"PRAGMA table_info({table})")
+            if kind
+        ]
+        query = f"SELECT 1 FROM {table} WHERE {' OR '.join(odd)} LIMIT 1"  # noqa: S608 - our names
+        if odd and connection.execute(query).fetchone():
+            return True
+    return False
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

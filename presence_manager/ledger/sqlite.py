@@ -112,6 +112,14 @@ class SqliteLedger:
         """Unlock and remove this owner's file; harmless if it never entered here."""
         await self._run(lambda _: self._locks().leave(owner), writes=True)
 
+    async def mark(self, owner: str, *, on: bool) -> None:
+        """Note in this owner's file whether it may have cleared more than is written here."""
+        await self._run(lambda _: self._locks().mark(owner, on=on), writes=False)
+
+    async def marked(self) -> frozenset[str]:
+        """Return the owners whose file says so."""
+        return await self._run(lambda _: self._locks().marked(), writes=False)
+
     async def alive(self) -> frozenset[str]:
         """Return the owners whose process has their file locked."""
         return await self._run(lambda _: self._locks().alive(), writes=True)

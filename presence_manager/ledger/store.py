@@ -102,7 +102,7 @@ def tally(db: Database, origin: str, app: str, due_by: float) -> list[Tally]:
     found = db.connection.execute(SQL["tally"], values).fetchall()
     try:
         return [rows.tally(columns) for columns in found]
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         raise damaged(db.path, f"a session holds {error}") from error
 
 
@@ -124,7 +124,10 @@ def draw(db: Database, lane: LaneId, owner: str, draw: Draw) -> Share:
     others: dict[str, Uses] = {}
     mine: Uses = ()
     for name, text in execute(SQL["uses"], (number,)).fetchall():
-        uses = rows.uses(text)
+        try:
+            uses = rows.uses(text)
+        except (ValueError, AttributeError) as error:
+            raise damaged(db.path, f"a budget in use holds {error}") from error
         if name == owner:
             mine = uses
         else:
@@ -200,7 +203,7 @@ def _session(db: Database, key: Key, lane: int, columns: Sequence[Any]) -> Sessi
         wishes = rows.wishes_of(db.connection.execute(SQL["holds"], (lane, key.user)).fetchall())
     try:
         return rows.session(key, columns, wishes)
-    except (KeyError, AttributeError) as error:
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise damaged(db.path, f"the row of user {key.user} holds {error}") from error
 
 

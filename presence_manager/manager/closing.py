@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import structlog
 
+from presence_manager.core.key import Key
+from presence_manager.core.outcome import Progress, Report
+from presence_manager.core.session import Session
+from presence_manager.engine.intake import by_lane, pages
+from presence_manager.engine.sweep import found
+from presence_manager.errors import LedgerError
 from presence_manager.manager.holds import Holds
 from presence_manager.manager.works import Works
-from presence_manager.ports import Graph, Ledger, Tokens
+from presence_manager.ports import Graph, Ledger, Scope, Tokens
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
+_END: list[Session] = []
+UNREAD = "the ledger could not be read: what it knows of besides is as it was"
 PATIENCE = 1.0
 """Seconds that all parts together have to let go, after the sweep's deadline."""
 
@@ -83,3 +94,55 @@ async def within(by: float, part: str, work: Awaitable[None]) -> None:
         log.error("close.too_slow", part=part)
     except Exception:
         log.exception("close.failed", part=part)
+
+
+async def sweep_own(
+    works: Works,
+    ledger: Ledger,
+    scope: Scope,
+    held: Callable[[], list[Key]],
+    by: float,
+    progress: Callable[[Progress], None] | None,
+) -> Report:
+    """Clear what this process holds, until `by` on the loop's clock.
+
+    That is what the ledger says; where it cannot be read within a third of the time there is, what
+    is `held` by memory. Raises LedgerError when it cannot be read and nothing is held.
+    """
+    time = asyncio.get_running_loop().time
+    trouble: list[LedgerError] = []
+
+    async def read(work: Awaitable[T]) -> T | None:
+        try:
+            until = time() if works.hurried else (2 * time() + by) / 3
+            async with asyncio.timeout_at(max(time() + 0.1, until)) as works.reading:
+                return await work
+        except (LedgerError, TimeoutError) as error:
+            log.error("ledger.failed", error=str(error) or "it does not answer")
+            if isinstance(error, LedgerError):
+                if not held():
+                    raise
+                trouble.append(error)
+            else:
+                trouble.append(LedgerError("the ledger does not answer"))
+            return None
+        finally:
+            works.reading = None
+
+    async def source(each: Scope, limit: int) -> AsyncIterator[list[Session]]:
+        last, rows = "", pages(ledger, each, limit=limit)
+        while not trouble and (chunk := await read(anext(rows, _END))) is not _END:
+            if chunk:
+                last = chunk[-1].key.user
+                yield chunk
+        if trouble:
+            now, lane = works.now(), each.tenant
+            yield [found(k, now) for k in held() if k.lane.tenant == lane and k.user > last]
+
+    sources = await read(by_lane(ledger, scope, source))
+    if sources is None:
+        lanes = {key.lane.tenant for key in held()}
+        sources = [source(replace(scope, tenant=tenant), 0) for tenant in lanes]
+    deadline = max(0.0, by - time())
+    report = await works.sweep_own(sources, deadline=deadline, progress=progress)
+    return replace(report, complete=False, note=UNREAD) if trouble else report

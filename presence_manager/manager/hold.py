@@ -33,6 +33,7 @@ class Hold:
         "ended",
         "failure",
         "key",
+        "outlives",
         "pair",
         "placed",
         "releasing",
@@ -64,6 +65,7 @@ class Hold:
         self.releasing = False
         self.placed = False
         self.wish: Wish | None = None
+        self.outlives = False  # a detached one: Graph keeps it when this process has ended
         self._release = release
         self._outcome: asyncio.Future[Outcome] | None = None
 

@@ -20,7 +20,7 @@ from presence_manager.engine.placing import Placing
 from presence_manager.errors import Closed, HoldTimeout, InvalidHold, PresenceError
 from presence_manager.manager.hold import Ended, Hold, HoldFailed, HoldRequest
 from presence_manager.manager.ids import instant
-from presence_manager.manager.refusal import refusal
+from presence_manager.manager.refusal import refusal, unwritten
 from presence_manager.ports import Clock
 from presence_manager.settings import HoldSettings
 
@@ -98,7 +98,7 @@ class Holds:
             if isinstance(error, asyncio.CancelledError):
                 raise
             for position, one in asked.items():
-                results[position] = HoldFailed(one.request, _unwritten(one, longest))
+                results[position] = HoldFailed(one.request, unwritten(one.key.user, longest))
             return results
         except PresenceError as error:  # the ledger: Graph was not asked
             for position, one in asked.items():
@@ -114,6 +114,19 @@ class Holds:
     def named(self, key: Key, name: str) -> Hold | None:
         """The live handle of that name, the newest, if a caller of this process has one."""
         return next((h for h in reversed(self._handles.get(key, ())) if h.key == name), None)
+
+    def is_alone(self, hold: Hold) -> bool:
+        """Whether no other caller of this process holds the user."""
+        return self._handles.get(self._find(hold.user, hold.tenant)) == (hold,)
+
+    def held(self, policy: str) -> list[Key]:
+        """The users whose sessions end with this process, by `shutdown.policy`."""
+        keep = policy == "keep"
+        return [
+            key
+            for key, holds in self._handles.items()
+            if not any(h.outlives or (keep and not h.key.startswith(UNNAMED)) for h in holds)
+        ]
 
     def rested(self, row: Session) -> None:
         """A session came to rest: its handles learn what it is now."""
@@ -200,6 +213,7 @@ class Holds:
         hold = self.named(key, name)
         if hold is None or hold.releasing:
             hold = Hold(key.lane.tenant, key.user, name, pair, until, self._release)
+        hold.outlives = request.detached
         return _Asked(request, key, wish, hold, timeout)
 
     async def _commit(self, asked: list[_Asked]) -> None:
@@ -279,13 +293,6 @@ def _whole_life(request: HoldRequest, seconds: float) -> float:
     if request.until is None and request.ttl is None:
         raise ValueError("a detached hold needs until= or ttl=: nobody else would end it")
     return checked_lease(max(SHORTEST_LEASE, ceil(seconds)))
-
-
-def _unwritten(one: _Asked, seconds: float) -> HoldTimeout:
-    return HoldTimeout(
-        f"the hold of user {one.key.user} could not be written down within {seconds:g} s, for the "
-        "ledger does not answer; it is withdrawn as soon as that does. Is its disk well?"
-    )
 
 
 def _seen(done: asyncio.Future[Outcome]) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from uuid import uuid4
@@ -24,7 +25,7 @@ from presence_manager.engine.sweep import Release, release_all, release_own
 from presence_manager.errors import Closed, PresenceError
 from presence_manager.ledger import open_ledger
 from presence_manager.manager.adapters import microsoft_graph
-from presence_manager.manager.closing import PATIENCE, end, ended, let_go, within
+from presence_manager.manager.closing import PATIENCE, end, ended, let_go, sweep_own, within
 from presence_manager.manager.hold import Hold, HoldFailed, HoldRequest
 from presence_manager.manager.holds import Holds
 from presence_manager.manager.ids import Ids, Users, instant
@@ -208,14 +209,13 @@ class PresenceManager:
         by = asyncio.get_running_loop().time() + seconds + PATIENCE
         self._holds.closing = True
         try:
-            await within(by, "recovery", self._end_recovery())
+            recovery = end({task for task in (self._watch, self._recovered) if task is not None})
+            await within(by, "recovery", recovery)
             await within(by, "renewals", self._works.renewer.stop())
             if sweep:
-                self.last_report = await self._works.sweep_own(
-                    self._ids.scope(owner=self.owner),
-                    deadline=max(0.0, by - PATIENCE - asyncio.get_running_loop().time()),
-                    progress=progress,
-                )
+                held = partial(self._holds.held, self.settings.shutdown.policy)
+                own = self._ledger, self._ids.scope(owner=self.owner), held
+                self.last_report = await sweep_own(self._works, *own, by - PATIENCE, progress)
         finally:
             soon = asyncio.get_running_loop().time() + PATIENCE
             await self._let_go(min(by, soon) if self._works.hurried else by)
@@ -231,9 +231,6 @@ class PresenceManager:
         scope = self._ids.scope(owner=self.owner)
         if self._pid and not await self._ledger.page(scope, None, 1):
             await self._ledger.leave(self.owner)
-
-    async def _end_recovery(self) -> None:
-        await end({task for task in (self._watch, self._recovered) if task is not None})
 
     # -- holds ------------------------------------------------------------------------------
 
@@ -381,7 +378,11 @@ class PresenceManager:
         self._check()
         if leaving:
             return await self._works.sweep_own(
-                self._ids.scope(tenant=tenant, owner=self.owner),
+                await by_lane(
+                    self._ledger,
+                    self._ids.scope(tenant=tenant, owner=self.owner),
+                    within=deadline,
+                ),
                 deadline=deadline,
                 progress=progress,
                 sweep_id=sweep_id,
@@ -445,7 +446,9 @@ class PresenceManager:
 
     async def _release_and_tell(self, hold: Hold) -> Outcome:
         try:
-            outcome = await self._works.release(self._ids.key(hold.user, hold.tenant), hold.key)
+            key = self._ids.key(hold.user, hold.tenant)
+            alone = self._holds.is_alone(hold)
+            outcome = await self._works.release(key, hold.key, alone=alone)
         except BaseException:
             hold.releasing = False
             raise

@@ -1,9 +1,9 @@
-"""How a caller is told that a hold was refused for good."""
+"""How a caller is told that a hold cannot be had."""
 
 from __future__ import annotations
 
 from presence_manager.core.verdict import Verdict
-from presence_manager.errors import HoldRefused
+from presence_manager.errors import HoldRefused, HoldTimeout
 from presence_manager.manager.hold import Hold
 
 
@@ -29,4 +29,12 @@ def refusal(hold: Hold, verdict: Verdict) -> HoldRefused:
         code=verdict.code,
         message=verdict.message,
         request_id=verdict.request_id,
+    )
+
+
+def unwritten(user: str, seconds: float) -> HoldTimeout:
+    """The ledger does not answer: nobody knows yet whether the hold is written down."""
+    return HoldTimeout(
+        f"the hold of user {user} could not be written down within {seconds:g} s, for the ledger "
+        "does not answer; it is withdrawn as soon as that does. Is its disk well?"
     )

@@ -17,7 +17,7 @@ from presence_manager.core.verdict import Verdict
 from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.gate import Gate
-from presence_manager.engine.intake import Source, by_lane
+from presence_manager.engine.intake import Source
 from presence_manager.engine.lane import Lane
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.placing import Placing
@@ -29,14 +29,16 @@ from presence_manager.engine.sweep import (
     LAST_WORD,
     Release,
     Sweep,
+    found,
     is_kept,
     release_one,
     release_own,
     release_unnamed,
 )
 from presence_manager.engine.sweeper import Sweeper
+from presence_manager.engine.unrecorded import OwingNow, Unrecorded
 from presence_manager.errors import LedgerError
-from presence_manager.ports import Clock, Graph, Ledger, Scope
+from presence_manager.ports import Clock, Graph, Ledger
 from presence_manager.settings import GraphSettings, Settings
 
 log = structlog.get_logger()
@@ -68,7 +70,7 @@ class Works:
         self._graph = graph
         self._clock = clock
         self.hurried = False
-        self._reading: asyncio.Timeout | None = None
+        self.reading: asyncio.Timeout | None = None
         self.on_rest: Callable[[Session], None] = lambda row: None
         self.on_refusal: Callable[[Key, str, Verdict], None] = lambda key, name, verdict: None
         retry = settings.retry
@@ -87,7 +89,16 @@ class Works:
         )
         self._gate_terms = _gate_terms(settings.graph)
         self.lanes = Lanes(self._lane)
-        self.sweeper = Sweeper(self.lanes, ledger=ledger, clock=clock, now=self.now)
+        self.unrecorded = Unrecorded(
+            self.lanes,
+            ledger=ledger,
+            owner=owner,
+            now=self.now,
+            rest=lambda key: self.renewer.schedule(key, inf),
+        )
+        self.sweeper = Sweeper(
+            self.lanes, ledger=ledger, clock=clock, now=self.now, unrecorded=self.unrecorded
+        )
         self.placing = Placing(self.lanes, ledger=ledger, now=self.now)
         self.renewer = Renewer(
             self.lanes,
@@ -96,6 +107,7 @@ class Works:
             owner=owner,
             window=settings.graph.budget_window,
             gone=lambda row: self.rested(row, inf),
+            not_now=self.unrecorded.owed,
         )
         self.recovery = Recovery(
             self.sweeper,
@@ -120,7 +132,8 @@ class Works:
             skew = self.terms.skew
             if skew is None or abs(graph - at - skew) > WHOLE_SECONDS:
                 self.terms = replace(self.terms, skew=graph - at)
-        return Now(
+        kind = OwingNow if self.unrecorded else Now
+        now = kind(
             at=at,
             owner=self._owner,
             terms=self.terms,
@@ -128,6 +141,9 @@ class Works:
             retry=self._settings.recovery.retry,
             lease=self._lease,
         )
+        if isinstance(now, OwingNow):
+            now.owed = self.unrecorded.owed
+        return now
 
     def _lease(self, lane_id: LaneId) -> float:
         """The shortest lease whose renewals fit into half of the lane's budget."""
@@ -174,6 +190,7 @@ class Works:
             sweep=report.sweep_id,
             seconds=round(report.seconds, 3),
             counts=report.counts,
+            unrecorded=len(report.unrecorded),
             ok=report.ok,
         )
         return report
@@ -182,12 +199,12 @@ class Works:
         """Let the deadline of every sweep be over now, and the ledger have but a moment."""
         self.hurried = True
         self.sweeper.hurry()
-        if self._reading is not None and not self._reading.expired():
-            self._reading.reschedule(asyncio.get_running_loop().time() + LAST_WORD)
+        if self.reading is not None and not self.reading.expired():
+            self.reading.reschedule(asyncio.get_running_loop().time() + LAST_WORD)
 
     async def sweep_own(
         self,
-        scope: Scope,
+        sources: list[Source],
         *,
         deadline: float | None,
         progress: Callable[[Progress], None] | None = None,
@@ -197,19 +214,6 @@ class Works:
 
         Raises LedgerError.
         """
-        began = self._clock.now()
-        try:
-            async with asyncio.timeout(None) as self._reading:
-                sources = await by_lane(self._ledger, scope, within=deadline)
-        except TimeoutError:
-            raise LedgerError(
-                "the ledger did not answer before the end was hurried: nothing was cleared, and "
-                "all is still in the ledger. The next start goes on with it."
-            ) from None
-        finally:
-            self._reading = None
-        if deadline is not None:
-            deadline -= self._clock.now() - began
         release: Release = release_own
         if self._settings.shutdown.policy == "keep":
             sources = [self._not_kept(source) for source in sources]
@@ -240,9 +244,18 @@ class Works:
         await self.sweeper.run(sweep, _once([row]), release, rank=Rank.RELEASE)
         return sweep.last or self._untold(row.key, Kind.UNFINISHED, "deadline", sweep.id)
 
-    async def release(self, key: Key, name: str) -> Outcome:
-        """End one hold, in whichever process; harmless if there is none. Raises LedgerError."""
-        row = (await self._ledger.get([key]))[0]
+    async def release(self, key: Key, name: str, *, alone: bool = False) -> Outcome:
+        """End one hold, in whichever process; harmless if there is none. Raises LedgerError.
+
+        One that is `alone` in this process is cleared even where the ledger cannot be read.
+        """
+        try:
+            row = (await self._ledger.get([key]))[0]
+        except LedgerError:
+            if not alone:
+                raise
+            timeout = self._settings.release.timeout
+            return await self.sweep_one(found(key, self.now()), release_own, timeout)
         wish = row.wish(name)
         if wish is None:
             return self._untold(key, Kind.NEVER_SET, "not held")
@@ -269,6 +282,7 @@ class Works:
             how=self._how,
             now=self.now,
             audience=self,
+            unrecorded=self.unrecorded,
         )
 
 

@@ -56,13 +56,13 @@ class Disk:
         if not inspect.iscoroutinefunction(now):
             return now
 
-        async def call(*args: Any) -> Any:
+        async def call(*args: Any, **more: Any) -> Any:
             told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
             async def job() -> None:
                 await self._steps.step(name)
                 try:
-                    result, error = await getattr(self._door, name)(*args), None
+                    result, error = await getattr(self._door, name)(*args, **more), None
                 except Exception as fault:
                     result, error = None, fault
                 await self._steps.step(f"{name}, done")

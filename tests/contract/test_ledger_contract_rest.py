@@ -59,6 +59,20 @@ async def test_owners_5_who_left_is_not_dead(ledger: Ledger) -> None:
     assert await ledger.dead() == frozenset()
 
 
+async def test_owners_6_who_is_marked_is_seen_until_it_is_not(ledger: Ledger) -> None:
+    await ledger.enter("me")
+    await ledger.enter("other")
+    assert await ledger.marked() == frozenset()
+    for on in (True, True):
+        await ledger.mark("me", on=on)
+        assert await ledger.marked() == {"me"}
+    await ledger.mark("me", on=False)
+    assert await ledger.marked() == frozenset()
+    await ledger.mark("me", on=True)
+    await ledger.leave("me")
+    assert await ledger.marked() == frozenset()
+
+
 async def test_owners_3_a_closed_ledger_has_no_owners(ledger: Ledger) -> None:
     await ledger.enter("one")
     await ledger.close()

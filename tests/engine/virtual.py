@@ -186,7 +186,7 @@ class SharedLedger(MemoryLedger):
         self.doors -= 1
 
     async def die(self, owner: str) -> None:
-        await super().leave(owner)
+        self._owners.discard(owner)
         self._dead.add(owner)
 
     async def dead(self) -> frozenset[str]:

@@ -50,6 +50,20 @@ async def test_owners_5_an_owner_killed_is_dead_at_once_until_it_leaves(
         assert await ledger.alive() == {"one", "two"}
 
 
+async def test_owners_6_a_mark_outlives_its_process(tmp_path: Path) -> None:
+    first = SqliteLedger(tmp_path / "ledger.db")
+    await first.open()
+    await first.enter("me")
+    await first.mark("me", on=True)
+    await first.close()
+    ledger = SqliteLedger(tmp_path / "ledger.db")
+    await ledger.open()
+    assert await ledger.marked() == await ledger.dead() == {"me"}
+    await ledger.leave("me")
+    assert await ledger.marked() == frozenset()
+    await ledger.close()
+
+
 async def test_the_name_of_a_living_process_is_taken(ledger: SqliteLedger) -> None:
     with child("enter", ledger.path, "one") as other:
         other.line()

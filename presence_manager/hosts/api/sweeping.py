@@ -193,6 +193,7 @@ async def _recorded(call: Call[None, None]) -> SweepShape:
             "refused": 0,
             "counts": dict(counts),
             "problems": [of_outcome(outcome) for outcome in unfinal],
+            "unrecorded": 0,
             "note": "read from the ledger, which has the outcomes alone",
         },
         "problem": None,

@@ -144,7 +144,7 @@ async def show(
         if form == "people":
             tell(result)
             return
-        async with aclosing(outcomes_of(found, ledger, result.sweep_id)) as rows:
+        async with aclosing(outcomes_of(found, ledger, result)) as rows:
             if form == "json":
                 await stream_json(result.head() | extra, "outcomes", rows, of_outcome)
             else:

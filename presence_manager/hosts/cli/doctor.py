@@ -15,7 +15,15 @@ from presence_manager.errors import SettingsError
 from presence_manager.hosts.cli.config import faults
 from presence_manager.hosts.cli.opening import ledger_of, settings, tenant_of, user_of
 from presence_manager.hosts.cli.output import console
-from presence_manager.hosts.cli.running import Status, Stop, Wrong, say, serve, while_read
+from presence_manager.hosts.cli.running import (
+    Status,
+    Stop,
+    Wrong,
+    printable,
+    say,
+    serve,
+    while_read,
+)
 from presence_manager.hosts.doctor.finding import Finding, State, fail
 
 _COLOUR = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red", State.SKIPPED: "dim"}
@@ -115,7 +123,7 @@ def _pair(text: str) -> Pair:
 def _tell(finding: Finding) -> None:
     line = Text()
     line.append(f"{finding.state:<8}", _COLOUR[finding.state])
-    line.append(f"{finding.name:<11}{finding.says}")
+    line.append(f"{finding.name:<11}{printable(finding.says)}")
     if finding.do:
-        line.append(f" -> {finding.do}", "bold" if finding.state is State.FAIL else "")
+        line.append(f" -> {printable(finding.do)}", "bold" if finding.state is State.FAIL else "")
     console().print(line, soft_wrap=True)

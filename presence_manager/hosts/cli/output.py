@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from presence_manager.core.outcome import Outcome
+from presence_manager.hosts.cli.running import printable
 from presence_manager.hosts.shapes import OutcomeShape, of_outcome, of_session
 
 __all__ = ["FIELDS", "console", "of_outcome", "of_session", "stream_csv", "stream_json", "table"]
@@ -38,9 +39,15 @@ def console(*, stderr: bool = False) -> Console:
     return _Console(file=stream, width=width, highlight=False, markup=False)
 
 
+class _Table(Table):
+    def add_row(self, *cells: Any, **how: Any) -> None:
+        shown = [printable(cell) if isinstance(cell, str) else cell for cell in cells]
+        super().add_row(*shown, **how)
+
+
 def table(*columns: str, header: bool = True) -> Table:
-    """An empty table."""
-    made = Table(box=None, pad_edge=False, show_edge=False, show_header=header)
+    """An empty table; whatever text is in a cell cannot move the cursor."""
+    made = _Table(box=None, pad_edge=False, show_edge=False, show_header=header)
     for column in columns:
         made.add_column(column, no_wrap=column in ("user", "tenant"), overflow="fold")
     return made
@@ -75,5 +82,5 @@ async def stream_csv(outcomes: AsyncIterator[Outcome]) -> None:
 
 def _cell(value: object) -> str:
     """A cell that a spreadsheet takes for text, not for a formula."""
-    text = "" if value is None else str(value)
+    text = "" if value is None else printable(str(value))
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -96,10 +96,17 @@ def serve(work: Callable[[Stop], Coroutine[Any, Any, int]]) -> int:
     return asyncio.run(main())
 
 
+def printable(text: str) -> str:
+    """Text from anywhere, as a terminal may be given it: control characters as what they are."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
 def say(text: str) -> None:
     """Tell the user something on stderr, one paragraph."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(*map(printable, text.split("\n")), sep="\n", file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:

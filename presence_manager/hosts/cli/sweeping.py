@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from presence_manager.core.key import Key
 from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.hosts.cli.opening import file_of, reader, warn_of
 from presence_manager.hosts.cli.output import console
@@ -44,7 +45,7 @@ class Result:
     """How a sweep went.
 
     `waiting` are the sessions taken in that have no outcome yet. `kept` says that the ledger
-    outlives this process.
+    outlives this process. `unrecorded` are the outcomes that the ledger does not have.
     """
 
     sweep_id: str = ""
@@ -53,6 +54,7 @@ class Result:
     refused: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     causes: list[Cause] = field(default_factory=list)
+    unrecorded: dict[Key, Outcome] = field(default_factory=dict)
     waiting: int = 0
     note: str = ""
     kept: bool = True
@@ -133,6 +135,7 @@ async def run(
         result.sweep_id, result.note = report.sweep_id, report.note
         result.requests, result.refused = report.requests, report.refused
         result.counts.update(report.counts)
+        result.unrecorded = {outcome.key: outcome for outcome in report.unrecorded}
     result.seconds = monotonic() - started if report is None else report.seconds
     if report is None or not report.ok:
         async with reader(settings, ledger) as books:
@@ -141,13 +144,16 @@ async def run(
 
 
 async def outcomes_of(
-    settings: Settings, ledger: Ledger, sweep_id: str
+    settings: Settings, ledger: Ledger, result: Result
 ) -> AsyncGenerator[Outcome, None]:
-    """All outcomes of a sweep, from a ledger that is closed again afterwards."""
-    if sweep_id:
+    """All outcomes of a sweep: from a ledger that is closed again afterwards, then the others."""
+    if result.sweep_id:
         async with reader(settings, ledger) as books:
-            async for outcome in books.outcomes(sweep_id=sweep_id):
+            async for outcome in books.outcomes(sweep_id=result.sweep_id):
+                result.unrecorded.pop(outcome.key, None)  # it was written after all
                 yield outcome
+    for outcome in result.unrecorded.values():
+        yield outcome
 
 
 @contextmanager
@@ -192,12 +198,19 @@ async def _look_up(result: Result, books: PresenceManager, owner: str) -> None:
         return
     causes: dict[tuple[object, ...], Cause] = {}
     async for outcome in books.outcomes(sweep_id=result.sweep_id):
-        result.counts[outcome.kind] += 1
-        if outcome.kind in (Kind.FAILED, Kind.UNFINISHED):
-            _sort_in(outcome, causes)
+        result.unrecorded.pop(outcome.key, None)
+        _count(outcome, result.counts, causes)
+    for outcome in result.unrecorded.values():
+        _count(outcome, result.counts, causes)
     result.causes = sorted(causes.values(), key=lambda cause: -cause.count)
     unfinal = result.counts[Kind.FAILED] + result.counts[Kind.UNFINISHED]
     result.waiting = max(0, with_row - unfinal)
+
+
+def _count(outcome: Outcome, counts: Counter[str], causes: dict[tuple[object, ...], Cause]) -> None:
+    counts[outcome.kind] += 1
+    if outcome.kind in (Kind.FAILED, Kind.UNFINISHED):
+        _sort_in(outcome, causes)
 
 
 def _sort_in(outcome: Outcome, causes: dict[tuple[object, ...], Cause]) -> None:

@@ -47,6 +47,12 @@ def explain(result: Result) -> None:
         fail(_because(cause, result))
     if len(causes) > MOST:
         fail(f"... and {len(causes) - MOST} more causes")
+    if result.unrecorded:
+        warn(
+            f"{len(result.unrecorded):,} outcomes could not be written into the ledger, and are "
+            "told here alone: it takes the sessions for not cleared, and `presence-manager "
+            "recover` clears them once more when it works again, which is harmless"
+        )
     if result.note:
         warn(result.note)
     if causes and result.kept and not result.interrupted:
@@ -93,6 +99,8 @@ def _because(cause: Cause, result: Result) -> str:
             if said
             else ("the deadline came before their turn")
         )
+    elif like.reason == "ledger":
+        said = "the ledger fails, and without it nobody can tell who else holds them"
     elif like.reason == "attempts":
         said = f"{said or 'no answer'}, after {like.attempts or 'several'} attempts"
     if like.reason == "denied" and like.status in (401, 403):

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from presence_manager.core.outcome import Kind
+from presence_manager.hosts.cli.running import printable
 from presence_manager.hosts.top.frame import Frame, TenantLine
 
 _AROUND = 10
@@ -20,18 +21,18 @@ def drawn(frame: Frame, now: float, height: int | None, note: str = "") -> Rende
     """Draw it, into `height` lines, or as long as it is; `note` is what is wrong just now."""
     moment = datetime.fromtimestamp(now, UTC).astimezone()
     parts: list[RenderableType] = [
-        Text(f"{frame.source}  {moment:%H:%M:%S}", "bold"),
-        Text(frame.about),
+        Text(f"{printable(frame.source)}  {moment:%H:%M:%S}", "bold"),
+        Text(printable(frame.about)),
     ]
     if note:
-        parts.append(Text(note, "bold red"))
+        parts.append(Text(printable(note), "bold red"))
     most = None
     if height is not None:
         most = max(1, height - _AROUND - len(frame.outcomes) - bool(frame.shown) - bool(note))
     parts += [Text(), _tenants(frame, most), Text()]
     if frame.shown:
         pairs = ", ".join(f"{pair} {count:,}" for pair, count in frame.shown.items())
-        parts.append(Text(f"shown as: {pairs}"))
+        parts.append(Text(f"shown as: {printable(pairs)}"))
     parts.append(_outcomes(frame))
     if height is not None:
         parts.append(Text("q quits", "dim"))
@@ -65,14 +66,16 @@ def _line(tenant: TenantLine) -> list[str | Text]:
     budget = (
         f"{tenant.used:,}" if tenant.budget is None else f"{tenant.used:,} of {tenant.budget:,}"
     )
-    return [tenant.tenant, *(f"{count:,}" for count in tenant.counts), budget, gate]
+    return [printable(tenant.tenant), *(f"{count:,}" for count in tenant.counts), budget, gate]
 
 
 def _outcomes(frame: Frame) -> Table:
     made = _table("outcome", frame.counted, "per second")
     for kind, number, rate in frame.outcomes:
         style = "red" if kind in _BAD else ""
-        made.add_row(Text(kind, style), Text(f"{number:,}", style), f"{rate:,.1f}" if rate else "")
+        made.add_row(
+            Text(printable(kind), style), Text(f"{number:,}", style), f"{rate:,.1f}" if rate else ""
+        )
     if not frame.outcomes:
         made.add_row("none", "", "")
     return made

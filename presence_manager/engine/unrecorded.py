@@ -1,0 +1,185 @@
+"""Clears that leave although the ledger fails: clearing people matters more than the books.
+
+Only clears do, and only of sessions that nobody else is known to hold: whose wish it is that a
+user be shown cannot be told without the ledger. Their rows stay in memory, with a version below 0,
+which no row of the ledger has. The ledger's own rows stay as they were; when it works again they
+count as being cleared, and are cleared once more: that is harmless, and what a 404 means then is
+known. Should this process end before, its mark says the same to the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import structlog
+
+from presence_manager.core import change
+from presence_manager.core.decide import Rest
+from presence_manager.core.key import Key
+from presence_manager.core.outcome import Kind, Outcome
+from presence_manager.core.session import Session, Step, Wish, step
+from presence_manager.engine.entry import Rank
+from presence_manager.engine.plan import Now, Plan
+from presence_manager.errors import LedgerError
+from presence_manager.ports import Ledger
+
+if TYPE_CHECKING:
+    from presence_manager.engine.lanes import Lanes
+
+log = structlog.get_logger()
+
+PAUSE = 1.0
+"""Seconds between two looks whether the ledger works again."""
+AT_ONCE = 1_000
+"""Rows told to the ledger at a time."""
+
+Owed = dict[Key, frozenset[Wish]]
+"""The sessions that were cleared unrecorded, and the holds that ended with it."""
+
+
+class OwingNow(Now):
+    """The moment, while the ledger has yet to be told of clears: those that are `owed`."""
+
+    owed: Owed
+
+    def adopt(self, row: Session) -> Session:
+        """The same, and a session that was cleared meanwhile may be gone by that."""
+        row = super().adopt(row)
+        if row.key not in self.owed:
+            return row
+        return change.doubt(row, self.at, self.owner, self.terms)
+
+
+class Unrecorded:
+    """What the ledger has yet to be told of, and who tells it."""
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        *,
+        ledger: Ledger,
+        owner: str,
+        now: Callable[[], Now],
+        rest: Callable[[Key], None],
+    ) -> None:
+        self.owed: Owed = {}
+        self._lanes = lanes
+        self._ledger = ledger
+        self._owner = owner
+        self._now = now
+        self._rest = rest
+        self._silent_until = 0.0
+        self._marked = False
+        self._telling: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.owed)
+
+    def is_silent(self, at: float) -> bool:
+        """Whether the ledger has failed just now: a lock makes each call wait for seconds."""
+        return at < self._silent_until
+
+    async def known(self, rows: Sequence[Session], failed_for: float) -> list[Session]:
+        """The rows as far as they are known; the ledger has failed after so many seconds."""
+        silent_until = self._now().at + 3.0 * failed_for
+        self._silent_until = max(self._silent_until, silent_until)
+        blank = [row.key for row in rows if not row.version]
+        with suppress(LedgerError, TimeoutError):  # then nobody is known to hold these
+            async with asyncio.timeout(PAUSE):
+                await self.mark()
+                if blank:
+                    found = {row.key: row for row in await self._ledger.get(blank) if row.version}
+                    rows = [found.get(row.key, row) for row in rows]
+        return [self._lanes[row.key.lane].unrecorded(row.key) or row for row in rows]
+
+    async def mark(self) -> None:
+        """Let the next process know, before anything leaves, that clears may go unrecorded.
+
+        Raises LedgerError.
+        """
+        if not self._marked:
+            await self._ledger.mark(self._owner, on=True)
+            self._marked = True
+
+    def may_leave(self, row: Session, planned: Session, now: Now) -> bool:
+        """Whether the session is ours alone, and nobody wants it shown any more."""
+        holders = {wish.owner for wish in row.wishes} or {row.owner}
+        if row.attempt is not None:
+            holders.add(row.attempt.owner)
+        return holders <= {"", self._owner} and planned.newest(now.at) is None
+
+    def owe(self, row: Session, planned: Session) -> Session:
+        """Remember to tell the ledger of the clear; return the row that stays in memory."""
+        ended = frozenset(row.wishes) - frozenset(planned.wishes)
+        self.owed[row.key] = self.owed.get(row.key, frozenset()) | ended
+        self._rest(row.key)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.get_running_loop().create_task(self._tell())
+        if planned.version < 0:
+            return planned
+        return planned._replace(version=-planned.version)
+
+    def left(self, row: Session, sweep_id: str, now: Now) -> Outcome:
+        """The outcome of a session that cannot be cleared without the ledger."""
+        return Outcome(
+            key=row.key,
+            kind=Kind.UNFINISHED,
+            sweep_id=sweep_id,
+            at=now.at,
+            owner=self._owner,
+            reason="ledger",
+            recorded=False,
+            lapses_at=row.may_live_until,
+        )
+
+    async def stop(self) -> None:
+        """Tell nothing more: the mark stays, for the next start."""
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.wait({self._telling})
+
+    async def _tell(self) -> None:
+        """Once the ledger works again, let it know; and clear once more what it still has."""
+        while self.owed:
+            await asyncio.sleep(PAUSE)
+            with suppress(LedgerError):
+                await self._tell_some()
+        with suppress(LedgerError):
+            await self._ledger.mark(self._owner, on=False)
+            self._marked = bool(self.owed)
+
+    async def _tell_some(self) -> None:
+        keys = [key for key in self.owed if not self._lanes[key.lane].has(key)][:AT_ONCE]
+        rows = await self._ledger.get(keys)
+        now = self._now()
+        steps: list[Step] = [step(row, self._told(row, now)) for row in rows if row.version]
+        lost = await self._ledger.put(steps) if steps else {}
+        behind = {row.key for row in lost.values()}
+        for row in rows:
+            if not row.version:
+                del self.owed[row.key]
+        for each in steps:
+            key = each.row.key
+            if key not in behind:
+                del self.owed[key]
+                self._lanes[key.lane].submit(each.row, Rank.SWEEP)
+
+    def _told(self, row: Session, now: Now) -> Session:
+        """The row with the clear as one whose answer was lost; holds made since stay."""
+        new = now.adopt(row)
+        if new.attempt is not None and new.attempt.owner == self._owner:
+            new = change.abandon(new, now.at, self._owner, now.terms)
+        ended = self.owed[row.key]
+        names = frozenset(wish.name for wish in row.wishes if wish in ended)
+        return change.release(new, now.at, self._owner, names=names)
+
+
+def goes_on_clearing(plan: Plan, owner: str) -> bool:
+    """Whether nothing but a clear, or a wait before one, follows; of a session of ours."""
+    attempt = plan.row.attempt
+    return not (plan.delete or plan.row.wishes or isinstance(plan.action, Rest)) and (
+        attempt is None or attempt.owner == owner
+    )

@@ -1,0 +1,381 @@
+"""Clears that go on although the ledger fails: what leaves, what is told, what is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from presence_manager import Kind, LedgerError, PresenceManager
+from presence_manager.core.key import Key, LaneId
+from presence_manager.core.session import Session, Step
+from presence_manager.engine import intake
+from presence_manager.engine.unrecorded import PAUSE
+
+from .virtual import OTHER, FakeGraph, SharedLedger, elapsed, manager, user, virtual
+
+U, V, W = user(1), user(2), user(3)
+
+
+class FailingLedger(SharedLedger):
+    """A ledger that cannot be written, or not even read, for a while; each failure takes a time."""
+
+    writes = reads = True
+    takes = 0.0
+    puts = 0
+
+    async def _fail(self, what: str) -> None:
+        await asyncio.sleep(self.takes)
+        raise LedgerError(f"the disk failed to {what}")
+
+    async def put(self, steps: Sequence[Step]) -> Mapping[int, Session]:
+        self.puts += 1
+        if not self.writes:
+            await self._fail("write")
+        return await super().put(steps)
+
+    async def get(self, keys: Sequence[Key]) -> list[Session]:
+        if not self.reads:
+            await self._fail("read")
+        return await super().get(keys)
+
+    async def lanes(self, *args: Any) -> list[LaneId]:
+        if not self.reads:
+            await self._fail("read")
+        return await super().lanes(*args)
+
+    async def page(self, *args: Any) -> list[Session]:
+        if not self.reads:
+            await self._fail("read")
+        return await super().page(*args)
+
+
+async def kinds(presence: PresenceManager, sweep_id: str) -> list[Kind]:
+    return [outcome.kind async for outcome in presence.outcomes(sweep_id=sweep_id)]
+
+
+async def rows(presence: PresenceManager) -> list[str]:
+    return [row.user async for row in presence.sessions()]
+
+
+async def until_told(presence: PresenceManager) -> None:
+    async with asyncio.timeout(60.0):
+        while await rows(presence):
+            await asyncio.sleep(PAUSE)
+
+
+@virtual
+async def test_a_release_that_cannot_be_recorded_clears_and_says_so() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        hold = await presence.hold(U, "Busy")
+        ledger.writes = False
+        outcome = await hold.release()
+        assert (outcome.kind, outcome.recorded) == (Kind.CLEARED, False)
+        assert graph.shown(U) is None
+        assert hold.ended == "released"
+        assert await rows(presence) == [U]  # the ledger's row stays as it was
+        ledger.writes = True
+        await until_told(presence)
+        assert graph.sent == [("set", U), ("clear", U), ("clear", U)]
+        assert await kinds(presence, "") == []
+        last = [o async for o in presence.outcomes(user=U)]
+        assert [o.kind for o in last] == [Kind.GONE_AFTER_RETRY]
+
+
+@virtual
+async def test_a_404_after_it_is_never_already_gone_in_this_process() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy")
+        ledger.writes = False
+        first = await presence.clear(U)
+        again = await presence.clear(U)  # the ledger still fails
+        ledger.writes = True
+        later = await presence.clear(U)  # and before it was told
+        assert [o.kind for o in (first, again, later)] == [
+            Kind.CLEARED,
+            Kind.GONE_AFTER_RETRY,
+            Kind.GONE_AFTER_RETRY,
+        ]
+        assert [o.recorded for o in (first, again, later)] == [False, False, True]
+
+
+@virtual
+async def test_nor_in_the_next_one() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    presence = manager(graph, ledger)
+    await presence.open()
+    for name in (U, V):
+        await presence.hold(name, "Busy")
+    ledger.writes = False
+    report = await presence.close()
+    assert report is not None
+    assert report.ok
+    assert report.counts == {Kind.CLEARED: 2}
+    assert {o.user for o in report.unrecorded} == {U, V}
+    assert not any(o.recorded for o in report.unrecorded)
+    assert graph.sessions == {}
+    ledger.writes = True
+    async with manager(FakeGraph(sessions=graph.sessions), ledger) as later:
+        report = await later.recovered()
+        assert report.counts == {Kind.GONE_AFTER_RETRY: 2}
+        assert report.unrecorded == ()
+
+
+@virtual
+async def test_one_that_told_the_ledger_in_time_leaves_no_mark() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    presence = manager(graph, ledger)
+    await presence.open()
+    await presence.hold(U, "Busy")
+    await presence.hold(V, "Busy")
+    ledger.writes = False
+    await presence.clear(U)
+    assert await ledger.marked() == {presence.owner}
+    ledger.writes = True
+    await asyncio.sleep(3 * PAUSE)
+    assert await ledger.marked() == frozenset()
+    await presence.close(sweep=False)
+    graph.sessions.clear()
+    async with manager(FakeGraph(sessions=graph.sessions), ledger) as later:
+        assert (await later.recovered()).counts == {Kind.ALREADY_GONE: 1}
+
+
+@virtual
+async def test_only_clears_leave_without_a_commit() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy", key="one")
+        await presence.hold(U, "Away", key="two")
+        ledger.writes = False
+        sent = len(graph.requests)
+        with pytest.raises(LedgerError):  # to show the older one would be a set
+            await presence.release(U, key="two")
+        with pytest.raises(LedgerError):
+            await presence.hold(V, "Busy")
+        await asyncio.sleep(30.0)
+        assert len(graph.requests) == sent
+        assert graph.shown(U) == "Away/Away"
+        ledger.writes = True
+
+
+@virtual
+async def test_what_another_process_holds_is_left_to_it() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    others = FakeGraph(sessions=graph.sessions)
+    async with manager(others, ledger) as other, manager(graph, ledger) as presence:
+        await other.hold(U, "Busy")
+        await presence.hold(V, "Busy")
+        ledger.writes = False
+        with pytest.raises(LedgerError):
+            await presence.clear(U)
+        report = await presence.sweep([U, V, W])
+        assert not report.ok
+        assert report.counts == {Kind.CLEARED: 1, Kind.ALREADY_GONE: 1, Kind.UNFINISHED: 1}
+        (left,) = report.problems
+        assert (left.user, left.reason, left.recorded) == (U, "ledger", False)
+        assert graph.shown(U) == "Busy/InACall"
+        ledger.writes = True
+    assert graph.sessions == {}
+
+
+@virtual
+async def test_users_that_nobody_can_look_up_are_cleared_all_the_same() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy")
+        ledger.writes = ledger.reads = False
+        report = await presence.sweep([U, (OTHER, V)])
+        assert report.counts == {Kind.CLEARED: 1, Kind.ALREADY_GONE: 1}
+        assert len(report.unrecorded) == 2
+        ledger.writes = ledger.reads = True
+
+
+@virtual
+async def test_the_closing_sweep_goes_by_memory_where_the_ledger_cannot_be_read() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    presence = manager(graph, ledger)
+    await presence.open()
+    await presence.hold(U, "Busy")
+    await presence.hold(V, "Busy", detached=True, ttl=3600)
+    released = await presence.hold(W, "Busy")
+    ledger.writes = ledger.reads = False
+    assert (await released.release()).kind is Kind.CLEARED
+    report = await presence.close()
+    assert report is not None
+    assert report.counts == {Kind.CLEARED: 1}
+    assert graph.shown(V) == "Busy/InACall"  # it outlives the process
+    assert graph.shown(U) is graph.shown(W) is None
+
+
+@virtual
+async def test_with_nothing_to_go_by_the_ledger_error_is_told() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    presence = manager(graph, ledger)
+    await presence.open()
+    ledger.writes = ledger.reads = False
+    with pytest.raises(LedgerError, match="failed to read"):
+        await presence.close()
+
+
+@virtual
+async def test_refused_and_lost_clears_are_tried_again_without_the_ledger() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    graph.answers[U] = [0, (429, 2.0), 503]
+    graph.answers[V] = [0, "applied, lost"]
+    graph.answers[W] = [0, 403]
+    async with manager(graph, ledger) as presence:
+        for name in (U, V, W):
+            await presence.hold(name, "Busy")
+        ledger.writes = False
+        report = await presence.sweep(deadline=60.0)
+        assert report.counts == {Kind.CLEARED: 1, Kind.GONE_AFTER_RETRY: 1, Kind.FAILED: 1}
+        assert [o.user for o in report.problems] == [W]
+        assert len(report.unrecorded) == 3
+        ledger.writes = True
+        await until_told(presence)
+
+
+@virtual
+async def test_an_answer_that_cannot_be_written_is_told_at_once_and_written_later() -> None:
+    graph, ledger = FakeGraph(latency=1.0), FailingLedger()
+    graph.answers[V] = [0, 503]
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy")
+        await presence.hold(V, "Busy")
+        sweep = asyncio.create_task(presence.sweep())
+        await asyncio.sleep(0.5)  # the intent is committed, the clears are under way
+        ledger.writes = False
+        before = elapsed()
+        report = await sweep
+        assert elapsed() - before < 10.0
+        assert report.counts == {Kind.CLEARED: 2}
+        assert len(report.unrecorded) == 2
+        ledger.writes = True
+        await until_told(presence)
+        assert sorted(await kinds(presence, report.sweep_id)) == [
+            Kind.CLEARED,  # its intent had been committed: the answer is written as it was
+            Kind.GONE_AFTER_RETRY,
+        ]
+
+
+@virtual
+async def test_a_renewal_in_flight_does_not_show_the_user_again() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger, hold={"lease": 300}) as presence:
+        hold = await presence.hold(U, "Busy")
+        graph.latency = 2.0
+        await asyncio.sleep(118.0)
+        while not presence._works.lanes[next(iter(graph.sessions)).lane].in_flight:
+            await asyncio.sleep(0.5)  # the renewal
+        ledger.writes = False
+        outcome = await hold.release()
+        assert (outcome.kind, outcome.recorded) == (Kind.CLEARED, False)
+        await asyncio.sleep(1000.0)
+        assert graph.shown(U) is None
+        assert [verb for verb, _ in graph.sent] == ["set", "set", "clear"]
+        ledger.writes = True
+        await until_told(presence)
+        assert graph.shown(U) is None
+
+
+@virtual
+async def test_a_hold_put_after_an_unrecorded_clear_is_really_shown() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        await (await presence.hold(U, "Busy", key="old")).release()
+        hold = await presence.hold(U, "Busy", key="old")
+        ledger.writes = False
+        await hold.release()
+        ledger.writes = True
+        hold = await presence.hold(U, "Busy", key="new")  # the same pair, which the ledger has
+        assert hold.state == "shown"
+        assert graph.shown(U) == "Busy/InACall"
+        await asyncio.sleep(60.0)
+        (row,) = [row async for row in presence.sessions()]
+        assert [wish.name for wish in row.wishes] == ["new"]
+        assert graph.shown(U) == "Busy/InACall"
+    assert graph.sessions == {}
+
+
+@virtual
+async def test_a_hold_put_while_the_unrecorded_clear_is_under_way() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        hold = await presence.hold(U, "Busy", key="old")
+        ledger.writes = False
+        graph.latency = 3.0
+        release = asyncio.create_task(presence.release(U, key="old"))
+        await asyncio.sleep(1.0)
+        ledger.writes = True
+        new = await presence.hold(U, "Away", key="new")
+        await release
+        assert hold.ended
+        await asyncio.sleep(60.0)
+        assert new.state == "shown"
+        assert graph.shown(U) == "Away/Away"
+    assert graph.sessions == {}
+
+
+@virtual
+async def test_two_sweeps_of_one_user_without_the_ledger_get_one_answer() -> None:
+    graph, ledger = FakeGraph(latency=2.0), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy")
+        ledger.writes = False
+        one, two = await asyncio.gather(presence.clear(U), presence.sweep([U]))
+        assert one.kind is Kind.CLEARED
+        assert two.counts == {Kind.CLEARED: 1}
+        assert [verb for verb, _ in graph.sent] == ["set", "clear"]
+        ledger.writes = True
+
+
+@virtual
+async def test_a_ledger_that_answers_late_costs_a_sweep_a_third_of_its_time() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    presence = manager(graph, ledger)
+    await presence.open()
+    await presence.hold(U, "Busy")
+    ledger.writes, ledger.takes = False, 1e6
+    before = elapsed()
+    report = await presence.close(deadline=8.0)
+    assert report is not None
+    assert report.counts == {Kind.CLEARED: 1}
+    assert graph.sessions == {}
+    assert elapsed() - before <= 9.0
+
+
+@virtual
+async def test_a_ledger_that_answers_nothing_at_all_neither() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    presence = manager(graph, ledger)
+    await presence.open()
+    await presence.hold(U, "Busy")
+    ledger.writes = ledger.reads = False
+    ledger.takes = 1e6
+    before = elapsed()
+    report = await presence.close(deadline=8.0)
+    assert report is not None
+    assert report.counts == {Kind.CLEARED: 1}
+    assert graph.sessions == {}
+    assert elapsed() - before <= 9.5
+
+
+@virtual
+async def test_a_ledger_locked_for_seconds_is_not_asked_for_each_chunk() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    presence = manager(graph, ledger)
+    await presence.open()
+    for number in range(100):
+        await presence.hold(user(number), "Busy", wait=False)
+    await asyncio.sleep(5.0)
+    ledger.writes, ledger.takes, ledger.puts = False, 3.0, 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake, "CHUNK", 10)
+        report = await presence.close(deadline=8.0)
+    assert report is not None
+    assert report.counts == {Kind.CLEARED: 100}
+    assert ledger.puts <= 3
