@@ -23,7 +23,7 @@ from presence_manager.engine.entry import Rank
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.plan import Now, attempt_for
 from presence_manager.engine.shield import to_the_end
-from presence_manager.engine.sweep import Release, Sweep
+from presence_manager.engine.sweep import Release, Sweep, release_all
 from presence_manager.engine.unrecorded import PAUSE, Unrecorded
 from presence_manager.errors import LedgerError
 from presence_manager.ports import Ledger, Scope
@@ -213,6 +213,7 @@ class Intake:
         sweep, books = self._sweep, self._unrecorded
         rows = await books.known(rows, self._now().at - began.at)
         now = self._now()
+        everyone = now.at if self._release is release_all else 0.0
         staked = [(row, *self._intent(row, now, at_once=True)) for row in rows]
         leaving = [books.may_leave(row, planned.row, now) for row, planned, _ in staked]
         if not any(leaving):
@@ -222,7 +223,7 @@ class Intake:
                 sweep.taken += 1
                 sweep.strangers += not row.version
             if leaves:
-                new = books.owe(row, planned.row)
+                new = books.owe(row, planned.row, all_until=everyone)
                 self._lanes[row.key.lane].submit_unrecorded(new, self._rank, deadline, send)
             elif sweep.id not in row.sweeps:
                 sweep.became(books.left(row, sweep.id, now))

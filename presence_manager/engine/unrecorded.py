@@ -36,8 +36,9 @@ PAUSE = 1.0
 AT_ONCE = 1_000
 """Rows told to the ledger at a time."""
 
-Owed = dict[Key, frozenset[Wish]]
-"""The sessions that were cleared unrecorded, and the holds that ended with it."""
+Owed = dict[Key, tuple[frozenset[Wish], float]]
+"""The sessions that were cleared unrecorded, the holds that ended with it, and the instant up to
+which all that were made have."""
 
 
 class OwingNow(Now):
@@ -74,6 +75,7 @@ class Unrecorded:
         self._silent_until = 0.0
         self._marked = False
         self._telling: asyncio.Task[None] | None = None
+        self._stopped = False
 
     def __len__(self) -> int:
         return len(self.owed)
@@ -111,12 +113,16 @@ class Unrecorded:
             holders.add(row.attempt.owner)
         return holders <= {"", self._owner} and planned.newest(now.at) is None
 
-    def owe(self, row: Session, planned: Session) -> Session:
-        """Remember to tell the ledger of the clear; return the row that stays in memory."""
-        ended = frozenset(row.wishes) - frozenset(planned.wishes)
-        self.owed[row.key] = self.owed.get(row.key, frozenset()) | ended
+    def owe(self, row: Session, planned: Session, *, all_until: float = 0.0) -> Session:
+        """Remember to tell the ledger of the clear; return the row that stays in memory.
+
+        It has ended the holds that the row lost, and every one that was made until `all_until`.
+        """
+        ended, until = self.owed.get(row.key, (frozenset(), 0.0))
+        ended |= frozenset(row.wishes) - frozenset(planned.wishes)
+        self.owed[row.key] = ended, max(until, all_until)
         self._rest(row.key)
-        if self._telling is None or self._telling.done():
+        if not self._stopped and (self._telling is None or self._telling.done()):
             self._telling = asyncio.get_running_loop().create_task(self._tell())
         if planned.version < 0:
             return planned
@@ -137,6 +143,7 @@ class Unrecorded:
 
     async def stop(self) -> None:
         """Tell nothing more: the mark stays, for the next start."""
+        self._stopped = True
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.wait({self._telling})
@@ -172,8 +179,8 @@ class Unrecorded:
         new = now.adopt(row)
         if new.attempt is not None and new.attempt.owner == self._owner:
             new = change.abandon(new, now.at, self._owner, now.terms)
-        ended = self.owed[row.key]
-        names = frozenset(wish.name for wish in row.wishes if wish in ended)
+        ended, until = self.owed[row.key]
+        names = frozenset(w.name for w in row.wishes if w in ended or w.made_at <= until)
         return change.release(new, now.at, self._owner, names=names)
 
 

@@ -65,6 +65,7 @@ async def let_go(
         "holds": holds.settled,
         "background": lambda: end(background),
         "lanes, again": works.lanes.stop,  # what these two committed last
+        "unrecorded": works.unrecorded.stop,
         "graph": graph.close,
         **({} if tokens is None else {"tokens": tokens.close}),
         "owner": leave,
