@@ -7,8 +7,8 @@ a tenant that is throttled does not hold up the others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -16,13 +16,14 @@ import structlog
 
 from presence_manager.core import change
 from presence_manager.core.decide import Send
-from presence_manager.core.key import Key, LaneId
+from presence_manager.core.key import LaneId
 from presence_manager.core.session import Session, Step, step
 from presence_manager.core.verdict import Verb
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.plan import Now, attempt_for
 from presence_manager.engine.shield import to_the_end
+from presence_manager.engine.sources import Source, chunk_of, pages, window_of
 from presence_manager.engine.sweep import Release, Sweep, release_all
 from presence_manager.engine.unrecorded import PAUSE, Unrecorded
 from presence_manager.errors import LedgerError
@@ -30,59 +31,7 @@ from presence_manager.ports import Ledger, Scope
 
 log = structlog.get_logger()
 
-WINDOW = 40_000
-"""Sessions at work at a time, in all lanes of a sweep together: what bounds its memory."""
-LEAST = 40
-"""Sessions at work in one lane that a sweep lets be, however many lanes there are: two batches."""
-CHUNK = 1_000
-"""Rows read from the ledger, and committed, at a time."""
-
 _made: Any = tuple.__new__
-
-Source = AsyncIterator[list[Session]]
-"""Sessions to clear, a chunk at a time."""
-
-
-async def pages(
-    ledger: Ledger, scope: Scope, *, over: bool = False, limit: int = CHUNK
-) -> AsyncIterator[list[Session]]:
-    """All rows of the scope, a chunk at a time; `over`: those of which nothing is left, too."""
-    after: Key | None = None
-    while rows := await ledger.page(scope, after, limit):
-        after = rows[-1].key
-        yield rows if over else [row for row in rows if not row.over]
-
-
-async def by_lane(
-    ledger: Ledger,
-    scope: Scope,
-    read: Callable[[Scope, int], Source] | None = None,
-    *,
-    within: float | None = None,
-) -> list[Source]:
-    """The rows of the scope, a source for each lane.
-
-    Raises LedgerError, also when the ledger does not answer `within` so many seconds.
-    """
-    scopes = [scope]
-    if scope.tenant is None:
-        try:
-            async with asyncio.timeout(within):
-                lanes = await ledger.lanes(scope.origin, scope.app)
-        except TimeoutError:
-            raise LedgerError(
-                f"the ledger did not answer within {within:g} s, the deadline of the sweep: "
-                "nothing was cleared, and all is still in the ledger. Sweep again, or start again."
-            ) from None
-        scopes = [replace(scope, tenant=lane.tenant) for lane in lanes]
-    limit = min(CHUNK, window_of(len(scopes)))
-    read = read or (lambda each, limit: pages(ledger, each, limit=limit))
-    return [read(each, limit) for each in scopes]
-
-
-def window_of(lanes: int) -> int:
-    """How many sessions of each lane may be at work."""
-    return max(LEAST, WINDOW // max(1, lanes))
 
 
 class Intake:
@@ -106,7 +55,7 @@ class Intake:
         self._ledger = ledger
         self._now = now
         self._unrecorded = unrecorded
-        self._window = WINDOW
+        self._window = window_of(1)
         self._more: dict[LaneId, asyncio.Event] = {}
         self._read = False
         self.refills: set[asyncio.Task[None]] = set()
@@ -200,13 +149,27 @@ class Intake:
         if self._unrecorded.is_silent(now.at):
             raise LedgerError("the ledger has failed just now: nothing was saved")
         left = (self._sweep.deadline - now.at) / 3
+        putting = asyncio.ensure_future(self._ledger.put(steps))
         try:
             async with asyncio.timeout(left if 0 < left < inf else None):
-                return await self._ledger.put(steps)
+                return await asyncio.shield(putting)
         except TimeoutError:
             raise LedgerError(
                 f"the ledger has not answered for {left:.1f} s: whether this was saved is not known"
             ) from None
+        finally:
+            if not putting.done():
+                putting.add_done_callback(partial(self._put_late, steps))
+
+    def _put_late(self, steps: list[Step], putting: asyncio.Future[Mapping[int, Session]]) -> None:
+        """See to what was written after we had given up, where nobody has seen to it meanwhile."""
+        if putting.cancelled() or putting.exception() is not None:
+            return
+        for index, (_, row, *_) in enumerate(steps):
+            lane = self._lanes[row.key.lane]
+            seen_to = lane.has(row.key) or row.key in self._unrecorded.owed
+            if index not in putting.result() and not seen_to:
+                lane.submit(row, self._rank)
 
     async def _take_unrecorded(self, rows: list[Session], began: Now, deadline: float) -> bool:
         """Clear them without the ledger, as far as that may be; whether any of them may."""
@@ -286,7 +249,7 @@ class Intake:
             more.clear()
             found = False
             try:
-                async for rows in pages(self._ledger, scope, limit=min(CHUNK, self._window)):
+                async for rows in pages(self._ledger, scope, limit=chunk_of(self._window)):
                     left = [row for row in rows if self._is_left(row)]
                     if left:
                         found = True

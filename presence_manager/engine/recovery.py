@@ -11,7 +11,7 @@ import structlog
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Report
 from presence_manager.core.session import Session
-from presence_manager.engine.intake import by_lane, pages
+from presence_manager.engine.sources import by_lane, pages
 from presence_manager.engine.sweep import Sweep, owners_of, release_dead
 from presence_manager.engine.sweeper import Sweeper
 from presence_manager.errors import LedgerError

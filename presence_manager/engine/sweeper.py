@@ -10,9 +10,10 @@ import structlog
 
 from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.engine.entry import Rank
-from presence_manager.engine.intake import Intake, Source
+from presence_manager.engine.intake import Intake
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.plan import Now
+from presence_manager.engine.sources import Source
 from presence_manager.engine.sweep import LAST_WORD, PROGRESS_EVERY, Release, Sweep
 from presence_manager.engine.unrecorded import Unrecorded
 from presence_manager.ports import Clock, Ledger

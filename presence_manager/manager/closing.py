@@ -12,7 +12,7 @@ import structlog
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Progress, Report
 from presence_manager.core.session import Session
-from presence_manager.engine.intake import by_lane, pages
+from presence_manager.engine.sources import by_lane, pages
 from presence_manager.engine.sweep import found
 from presence_manager.errors import LedgerError
 from presence_manager.manager.holds import Holds

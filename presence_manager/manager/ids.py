@@ -8,7 +8,7 @@ from math import inf
 
 from presence_manager.core.key import Key, LaneId, guid, is_folded
 from presence_manager.core.session import Session
-from presence_manager.engine.intake import CHUNK
+from presence_manager.engine.sources import CHUNK
 from presence_manager.errors import InvalidHold, SettingsError
 from presence_manager.ports import Scope
 from presence_manager.settings import Settings

@@ -18,9 +18,9 @@ from presence_manager.clock import SystemClock
 from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.core.pair import LONGEST_LEASE
 from presence_manager.core.session import UNNAMED, Session, Wish
-from presence_manager.engine.intake import Source, by_lane
 from presence_manager.engine.recovery import owner_prefix
 from presence_manager.engine.shield import unless_closed
+from presence_manager.engine.sources import Source, by_lane
 from presence_manager.engine.sweep import Release, release_all, release_own
 from presence_manager.errors import Closed, PresenceError
 from presence_manager.ledger import open_ledger

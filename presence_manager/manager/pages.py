@@ -9,7 +9,7 @@ from functools import partial
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Known, Session, Tally
-from presence_manager.engine.intake import CHUNK, pages
+from presence_manager.engine.sources import CHUNK, pages
 from presence_manager.manager.ids import Ids, checked, instant
 from presence_manager.ports import Ledger, Query, Search
 

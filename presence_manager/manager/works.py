@@ -17,7 +17,6 @@ from presence_manager.core.verdict import Verdict
 from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.gate import Gate
-from presence_manager.engine.intake import Source
 from presence_manager.engine.lane import Lane
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.placing import Placing
@@ -25,6 +24,7 @@ from presence_manager.engine.plan import Now, new_sweep_id
 from presence_manager.engine.recovery import Recovery
 from presence_manager.engine.renewer import Renewer
 from presence_manager.engine.retry import LaneTerms, RetryPolicy
+from presence_manager.engine.sources import Source
 from presence_manager.engine.sweep import (
     LAST_WORD,
     Release,

@@ -106,6 +106,8 @@ def reported(stage: Stage, result: Any) -> list[str]:
     if not isinstance(result, Report) or not result.complete:
         return []
     kinds = [str(outcome.kind) for outcome in stage.outcomes(result.sweep_id)]
+    if result.unrecorded:  # those the ledger learned of later, as clears whose answer was lost
+        return [] if len(kinds) <= result.total else [f"{kinds}, but {result}"]
     late = sum(n for kind, n in result.counts.items() if kind == "unfinished")
     counts = {kind: kinds.count(kind) for kind in set(kinds)}
     if late or counts == result.counts:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from presence_manager import HoldRequest, Outcome, PresenceError, PresenceManager
 from presence_manager.core import change
-from presence_manager.engine import intake, lane, width
+from presence_manager.engine import lane, sources, width
 from presence_manager.ports import Scope
 from presence_manager.settings import Settings
 
@@ -36,7 +36,7 @@ HANGS = 15.0
 
 def hasten() -> None:
     """Have the product do in a short story all that it does in a long one."""
-    lane.FULL_BATCH = intake.CHUNK = CHUNK
+    lane.FULL_BATCH = sources.CHUNK = CHUNK
     width.FIRST_PAUSE, width.LONGEST_PAUSE = 0.01, 0.05  # no outage, only very foul weather
 
 

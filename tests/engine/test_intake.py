@@ -12,7 +12,7 @@ from presence_manager import HoldRequest, Kind
 from presence_manager.core.pair import shortest_lease
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verb
-from presence_manager.engine import intake
+from presence_manager.engine import sources
 from presence_manager.ledger import MemoryLedger
 
 from .virtual import OTHER, TENANT, FakeGraph, SharedLedger, elapsed, kill, manager, user, virtual
@@ -20,8 +20,8 @@ from .virtual import OTHER, TENANT, FakeGraph, SharedLedger, elapsed, kill, mana
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "WINDOW", 100)
-    monkeypatch.setattr(intake, "CHUNK", 25)
+    monkeypatch.setattr(sources, "WINDOW", 100)
+    monkeypatch.setattr(sources, "CHUNK", 25)
 
 
 class Slow(FakeGraph):

@@ -11,7 +11,7 @@ import pytest
 from presence_manager import Kind, LedgerError, PresenceManager
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.session import Session, Step
-from presence_manager.engine import intake
+from presence_manager.engine import sources
 from presence_manager.engine.unrecorded import PAUSE
 
 from .virtual import OTHER, FakeGraph, SharedLedger, elapsed, manager, user, virtual
@@ -374,7 +374,7 @@ async def test_a_ledger_locked_for_seconds_is_not_asked_for_each_chunk() -> None
     await asyncio.sleep(5.0)
     ledger.writes, ledger.takes, ledger.puts = False, 3.0, 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intake, "CHUNK", 10)
+        patch.setattr(sources, "CHUNK", 10)
         report = await presence.close(deadline=8.0)
     assert report is not None
     assert report.counts == {Kind.CLEARED: 100}
