@@ -22,8 +22,6 @@ from presence_manager.engine.plan import Now, new_sweep_id
 
 log = structlog.get_logger()
 
-WINDOW = 20_000
-"""Sessions of one sweep that may be at work at a time: what bounds its memory."""
 PROBLEMS = 100
 """Outcomes that a report carries; all are in the ledger."""
 PROGRESS_EVERY = 0.1
