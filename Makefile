@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo browser soak test simulate crash bench check format clean
+.PHONY: help demo browser soak test cover mutate simulate crash endurance bench check format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,11 +24,24 @@ demo: $(VENV)/.for-use ## see it work: 300 users, two tenants, a crash, a clean 
 test: $(VENV)/.for-work $(if $(ARGS),$(if $(findstring page,$(ARGS)),browser),browser) ## run the tests
 	@$(BIN)/python -W error -X dev -m pytest $(ARGS)
 
+cover: $(VENV)/.for-work ## core, engine and ledger: each branch is tested on purpose
+	@$(BIN)/coverage run -m pytest tests/core tests/engine tests/awaits tests/ledger \
+		tests/contract $(ARGS)
+	@$(BIN)/coverage report
+
+mutate: $(VENV)/.for-mutation ## break core/ and the gate in small ways: does a test see it? half an hour
+	@HYPOTHESIS_PROFILE=mutate nice -n 19 $(BIN)/mutmut run --max-children 1 $(ARGS)
+	@$(BIN)/mutmut results
+	@echo "tests/core/SURVIVORS.md explains those that may survive; mutmut show NAME shows one"
+
 simulate: $(VENV)/.for-work ## look for seeds that break a rule; SECONDS=600, or ARGS='--seed N'
 	@$(BIN)/python -m tests.simulate $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 crash: $(VENV)/.for-work ## kill processes at every step; N=3000 times, or ARGS='--story S --point P --at K'
 	@$(BIN)/python -m tests.crash $(if $(N),--kills $(N)) $(ARGS)
+
+endurance: $(VENV)/.for-work ## hold, renew and clear, does anything grow? N=200000, some minutes
+	@$(BIN)/python -m tests.endurance $(if $(N),--operations $(N)) $(ARGS)
 
 bench: $(VENV)/.for-bench ## measure it beside its peers, twenty minutes; ARGS=--quick, ARGS=--help
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -46,7 +59,7 @@ format: $(VENV)/.for-work ## put the code into shape
 	@$(BIN)/ruff format .
 
 clean: ## remove .venv and all that was made
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@rm -rf $(VENV) mutants .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The tests of the page need Chromium. Where we may, we install it; elsewhere they say what to do.
@@ -70,6 +83,11 @@ $(VENV)/.for-work: pyproject.toml $(BIN)/python
 	@echo "installing presence-manager and the tools for its tests into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.for-use
+
+$(VENV)/.for-mutation: pyproject.toml $(BIN)/python
+	@echo "installing presence-manager and mutmut into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[mutate]'
+	@touch $@ $(VENV)/.for-work $(VENV)/.for-use
 
 $(VENV)/.for-bench: pyproject.toml $(BIN)/python
 	@echo "installing presence-manager and its peers into $(VENV) ..."

@@ -194,15 +194,16 @@ class Books:
     async def _look_up(self, key: Key, sweeps: tuple[str, ...]) -> None:
         """Another process has finished a session for us: read what became of it."""
         for sweep_id in sweeps:
-            query = Query(
-                origin=key.lane.origin,
-                app=key.lane.app,
-                sweep_id=sweep_id,
-                tenant=key.lane.tenant,
-                user=key.user,
-            )
             try:
-                for _, outcome in await self._ledger.outcomes(query, 0, 1):
+                for _, outcome in await self._ledger.outcomes(of_sweep(key, sweep_id), 0, 1):
                     self._audience.became(outcome)
             except LedgerError as error:
                 self._log.error("ledger.failed", error=str(error))
+
+
+def of_sweep(key: Key, sweep_id: str) -> Query:
+    """What became of one session in one sweep."""
+    lane = key.lane
+    return Query(
+        origin=lane.origin, app=lane.app, sweep_id=sweep_id, tenant=lane.tenant, user=key.user
+    )

@@ -16,9 +16,10 @@ import structlog
 
 from presence_manager.core import change
 from presence_manager.core.decide import Send
-from presence_manager.core.key import LaneId
+from presence_manager.core.key import Key, LaneId
 from presence_manager.core.session import Session, Step, step
 from presence_manager.core.verdict import Verb
+from presence_manager.engine.books import of_sweep
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.plan import Now, attempt_for
@@ -136,8 +137,10 @@ class Intake:
                     sweep.taken += 1
                     sweep.strangers += not row.version
                 if at_once:
+                    sweep.left.discard(row.key)
                     self._lanes[row.key.lane].submit(planned.row, self._rank, deadline, send)
                 else:
+                    sweep.left.add(row.key)
                     self._fetch(row.key.lane)
             rows = again
 
@@ -248,6 +251,7 @@ class Intake:
                 await more.wait()
             more.clear()
             found = False
+            waiting = [key for key in self._sweep.left if key.lane == lane_id]
             try:
                 async for rows in pages(self._ledger, scope, limit=chunk_of(self._window)):
                     left = [row for row in rows if self._is_left(row)]
@@ -255,10 +259,18 @@ class Intake:
                         found = True
                         await lane.room(self._window)
                         await to_the_end(self._take(left))
+                if not found:
+                    await self._look_up([key for key in waiting if key in self._sweep.left])
             except LedgerError as error:
                 log.error("ledger.failed", error=str(error))
                 found = True
                 await asyncio.sleep(PAUSE)
+
+    async def _look_up(self, keys: list[Key]) -> None:
+        """Hear of what another process has finished before we came to it. Raises LedgerError."""
+        for key in keys:
+            for _, outcome in await self._ledger.outcomes(of_sweep(key, self._sweep.id), 0, 1):
+                self._sweep.heard(outcome)
 
     def _is_left(self, row: Session) -> bool:
         """Whether nobody here is at work on the row, nor has given it up."""

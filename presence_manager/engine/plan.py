@@ -14,7 +14,6 @@ from presence_manager.core import change, ending
 from presence_manager.core.decide import Action, Finish, Rest, Send, decide
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
-from presence_manager.core.pair import SHORTEST_LEASE
 from presence_manager.core.session import Attempt, Session, Step, Terms, Wish, step
 from presence_manager.core.verdict import Judgement, Verb, Verdict
 
@@ -40,24 +39,20 @@ class Plan(NamedTuple):
         return self._replace(outcomes=tuple(o._replace(recorded=False) for o in self.outcomes))
 
 
-def _no_plan(lane: LaneId) -> float:
-    return SHORTEST_LEASE
-
-
 class Now(NamedTuple):
     """The moment, and in whose name.
 
-    `graph` is the time by Graph's own clock, None before its first answer. `retry` is the
-    number of seconds before what failed or was left unfinished is tried again. `lease` plans
-    the lease of those holds in a lane that leave it open.
+    `lease` plans the lease of those holds in a lane that leave it open. `graph` is the time by
+    Graph's own clock, None before its first answer. `retry` is the number of seconds before what
+    failed or was left unfinished is tried again.
     """
 
     at: float
     owner: str
     terms: Terms
+    lease: Callable[[LaneId], float]
     graph: float | None = None
     retry: float = 60.0
-    lease: Callable[[LaneId], float] = _no_plan
 
     def certain(self, row: Session) -> float | None:
         """An instant that has surely passed by the clock that wrote the row (see `decide`).

@@ -33,9 +33,7 @@ class LaneQueue:
         return self._count
 
     def push(self, entry: Entry, *, first: bool = False) -> None:
-        """Queue the entry, once; `first`: before all others of its rank."""
-        if entry.queued:
-            return
+        """Queue an entry that is not queued; `first`: before all others of its rank."""
         entry.queued = True
         self._count += 1
         if entry.deadline < inf:

@@ -19,6 +19,9 @@ from presence_manager.ports import Clock, Ledger, Scope
 
 log = structlog.get_logger()
 
+DAY = 86_400.0
+"""Seconds."""
+
 
 class Recovery:
     """Clears what dead processes left: once at the start, then whenever another one dies.
@@ -70,11 +73,18 @@ class Recovery:
             log.info("recovery.done", sweep=sweep.id, counts=report.counts)
         return report
 
-    async def watch(self, every: float) -> None:
-        """Recover whenever another process has died; looks every `every` seconds."""
+    async def watch(self, every: float, keep: float) -> None:
+        """Recover whenever another process has died; looks every `every` seconds.
+
+        Once a day it forgets the outcomes of more than `keep` seconds ago.
+        """
+        forgotten = self._clock.now()
         while True:
             await asyncio.sleep(every)
             try:
+                if self._clock.now() - forgotten >= DAY:
+                    forgotten = self._clock.now()
+                    await self._ledger.forget(forgotten - keep)
                 if dead := await self._dead():
                     log.info("recovery.owner_died", owners=len(dead))
                     await self.once()

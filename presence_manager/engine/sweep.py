@@ -114,7 +114,11 @@ def owners_of(row: Session) -> set[str]:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Sweep:
-    """The state of a running sweep; `deadline` is in seconds since the epoch."""
+    """The state of a running sweep; `deadline` is in seconds since the epoch.
+
+    What is `left` waits in the ledger until its lane has room. What another process had finished
+    by then was `strange`.
+    """
 
     started: float
     id: str = field(default_factory=new_sweep_id)
@@ -127,6 +131,8 @@ class Sweep:
     all_taken: bool = False
     complete: bool = True
     unfinal: dict[Key, Outcome] = field(default_factory=dict)
+    left: set[Key] = field(default_factory=set)
+    strange: set[Key] = field(default_factory=set)
     moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -136,6 +142,9 @@ class Sweep:
 
     def became(self, outcome: Outcome) -> None:
         """Count an outcome; a later one of the session replaces one not final, or not recorded."""
+        self.left.discard(outcome.key)
+        if outcome.key in self.strange:
+            return
         before = self.unfinal.pop(outcome.key, None)
         if before is None:
             self.done += 1
@@ -146,6 +155,12 @@ class Sweep:
             self.unfinal[outcome.key] = outcome
         self.last = outcome
         self.moved.set()
+
+    def heard(self, outcome: Outcome) -> None:
+        """Count an outcome that the ledger had, unless a lane was quicker to tell of it."""
+        if outcome.key in self.left:
+            self.became(outcome)
+            self.strange.add(outcome.key)
 
     def progress(self, now: float) -> Progress:
         """How far it is."""

@@ -98,15 +98,16 @@ class Sweeper:
         )
         try:
             await self._wait(sweep, taking, progress)
-            if not sweep.finished:
-                await self._cut(sweep, taking)
+            await self._cut(sweep, taking)
         finally:
             del self._running[sweep.id]  # before all that awaits: we may be cancelled here, too
             taking.cancel()
             try:
                 await asyncio.wait({taking}, timeout=0.05)
             finally:
-                self._fetching |= intake.refills
+                for task in intake.refills:
+                    self._fetching.add(task)
+                    task.add_done_callback(self._fetching.discard)
         if progress is not None:
             _tell(progress, sweep.progress(self._clock.now()))
         sent, not_taken = self._lanes.counts()
@@ -142,6 +143,8 @@ class Sweeper:
 
     async def _cut(self, sweep: Sweep, intake: asyncio.Task[None]) -> None:
         """Write down what the deadline cut off; a ledger that hangs does not hold it up."""
+        if sweep.finished:
+            return
         sweep.complete = sweep.all_taken
         sweep.all_taken = True
         try:

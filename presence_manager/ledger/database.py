@@ -172,5 +172,5 @@ def _note_inherited() -> None:
     _inherited.update(database._file for database in _open if database._file is not None)
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows does not fork
     os.register_at_fork(after_in_child=_note_inherited)

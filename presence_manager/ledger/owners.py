@@ -203,7 +203,7 @@ def _after_fork_in_child() -> None:
         locks.drop_inherited()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows does not fork
     os.register_at_fork(
         before=_before_fork,
         after_in_parent=_after_fork,

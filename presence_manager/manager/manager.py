@@ -147,7 +147,7 @@ class PresenceManager:
         if recover:
             self._recovered = asyncio.create_task(self._works.recovery.once())
             self._watch = asyncio.create_task(
-                self._works.recovery.watch(self.settings.recovery.watch)
+                self._works.recovery.watch(self.settings.recovery.watch, keep)
             )
 
     async def recovered(self, *, deadline: float | None = None) -> Report:

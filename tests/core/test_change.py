@@ -400,3 +400,33 @@ class TestAdopting:
             memory = row(Known.ABSENT, owner="you", clears_settle=until)
             assert memory.over
             assert change.adopt(memory, NOW, "me", TERMS).clears_settle == kept
+
+
+class TestInherit:
+    """Holds of the dead are gone on with, where somebody can still end them."""
+
+    GONE = frozenset({"dead", "gone"})
+
+    def test_those_with_a_name_change_hands(self) -> None:
+        dead = [wish("k", owner="dead"), wish("x", owner="gone", until=NOW + 1)]
+        before = row(wishes=(*dead, wish("m")))
+        after = change.inherit(before, self.GONE, NOW, "me")
+        assert [(each.name, each.owner) for each in after.wishes] == [
+            ("k", "me"), ("x", "me"), ("m", "me"),
+        ]  # fmt: skip
+        assert (after.version, after.owner) == (8, "me")
+
+    def test_the_others_are_left_as_they_are(self) -> None:
+        nameless = wish("~x", owner="dead")
+        assert not nameless.resumable
+        over = wish("o", owner="dead", until=NOW)
+        living = wish("l", owner="you")
+        before = row(wishes=(nameless, over, living))
+        assert change.inherit(before, self.GONE, NOW, "me") is before
+        mixed = before._replace(wishes=(*before.wishes, wish("k", owner="gone")))
+        after = change.inherit(mixed, self.GONE, NOW, "me")
+        assert after.wishes == (*before.wishes, wish("k", owner="me"))
+
+    def test_a_new_row_begins_at_its_birth(self) -> None:
+        before = BLANK._replace(wishes=(wish("k", owner="gone"),))
+        assert change.inherit(before, self.GONE, NOW, "me").version == int(NOW * 1e6)

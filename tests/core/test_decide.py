@@ -149,3 +149,16 @@ def test_the_next_look() -> None:
     assert next_look(held, NOW + 5) == NOW + 300
     assert next_look(held, NOW + 300) == inf, "a renewal that is due is no look to come"
     assert next_look(row(U, due=NOW + 1), NOW) == inf
+
+
+@pytest.mark.parametrize("answer", [None, Kind.CLEARED])
+def test_what_is_gone_ends_its_sweeps_at_once_and_its_row_when_no_clear_can_come(
+    answer: Kind | None,
+) -> None:
+    kind = answer or Kind.NEVER_SET
+    asked = row(Known.ABSENT, clears_settle=NOW, sweeps=("s",), answer=answer)
+    assert decide(asked, NOW, TERMS) == Finish(kind, gone=True)
+    assert decide(asked, NOW - 0.001, TERMS) == Finish(kind, gone=False)
+    unasked = asked._replace(sweeps=())
+    assert decide(unasked, NOW, TERMS) == Finish(kind, gone=True)
+    assert decide(unasked, NOW - 0.001, TERMS) == Rest(NOW)

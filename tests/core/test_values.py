@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from presence_manager.core.key import LaneId, guid
 from presence_manager.core.outcome import Kind, Outcome, Report
-from presence_manager.core.pair import PAIRS, Pair, checked_lease, pair_of
+from presence_manager.core.pair import PAIRS, Pair, checked_lease, pair_of, shortest_lease
 from presence_manager.core.session import Session, step
 
 from .rows import BLANK, NOW, row, wish
@@ -153,3 +153,23 @@ class TestOutcomes:
 def test_a_blank_row_is_absent() -> None:
     assert Session(key=KEY) == BLANK
     assert BLANK.version == 0
+
+
+@pytest.mark.parametrize(
+    ("held", "renewals", "lease"),
+    [
+        (0, 25.0, 300.0),
+        (3_375, 25.0, 300.0),  # 0.45 of 300 s, at 25 a second
+        (3_376, 25.0, 360.0),
+        (4_050, 25.0, 360.0),
+        (4_051, 25.0, 420.0),
+        (12_400, 25.0, 1_140.0),
+        (162_000, 25.0, 14_400.0),
+        (500_000, 25.0, 14_400.0),
+        (3_376, 50.0, 300.0),
+    ],
+)
+def test_the_lease_is_the_shortest_whose_renewals_fit(
+    held: int, renewals: float, lease: float
+) -> None:
+    assert shortest_lease(held, renewals) == lease

@@ -37,6 +37,17 @@ async def test_outcomes_are_kept_for_thirty_days() -> None:
 
 
 @virtual
+async def test_outcomes_are_forgotten_by_a_process_that_never_ends_as_well() -> None:
+    async with manager(FakeGraph(), recovery={"watch": 3600}) as presence:
+        await presence.clear(user(1))
+        await asyncio.sleep(29 * 86400.0)
+        await presence.clear(user(2))
+        assert [o.user async for o in presence.outcomes()] == [user(1), user(2)]
+        await asyncio.sleep(2.5 * 86400.0)
+        assert [o.user async for o in presence.outcomes()] == [user(2)]
+
+
+@virtual
 async def test_outcomes_are_found_by_what_one_knows_of_them() -> None:
     graph = FakeGraph()
     async with manager(graph) as presence:

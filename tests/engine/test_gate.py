@@ -403,3 +403,16 @@ def test_a_budget_that_is_raised_is_drawn_of_at_once() -> None:
     draw = gate.draw(0.1, 100)
     assert draw is not None
     assert (draw.want, draw.limit) == (20, 60)
+
+
+def test_a_fixed_budget_learns_nothing_from_other_processes_but_that_the_door_is_shut() -> None:
+    gate = Gate(GateTerms(budget=50))
+    gate.learn(Budget(proven=7_000, closed_until=9.0, probe_at=8.0, probe_wait=600.0), 1.0)
+    assert gate.budget.size == 50
+    assert gate.closed_until == 9.0
+    assert not gate.budget.may_probe(99.0)
+    learning = Gate(GateTerms())
+    learning.learn(Budget(closed_until=9.0), 1.0)
+    assert learning.budget.size == 1500, "nobody has proven anything yet"
+    learning.learn(Budget(proven=70_000), 1.0)
+    assert learning.budget.size == 10_000, "no more than the ceiling"

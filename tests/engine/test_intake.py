@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from presence_manager import HoldRequest, Kind
-from presence_manager.core.pair import shortest_lease
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verb
 from presence_manager.engine import sources
@@ -136,21 +135,6 @@ async def test_a_held_sweep_runs_lane_by_lane() -> None:
 
 
 class TestLease:
-    @pytest.mark.parametrize(
-        ("held", "renewals", "lease"),
-        [
-            (0, 25.0, 300),
-            (3375, 25.0, 300),
-            (3376, 25.0, 360),
-            (12_400, 25.0, 1140),
-            (10**7, 25.0, 14_400),
-        ],
-    )
-    def test_it_is_the_shortest_whose_renewals_fit(
-        self, held: int, renewals: float, lease: float
-    ) -> None:
-        assert shortest_lease(held, renewals) == lease
-
     def test_an_automatic_lease_is_planned_at_each_set(self) -> None:
         @virtual
         async def run() -> None:

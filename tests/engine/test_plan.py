@@ -56,7 +56,7 @@ verdicts = st.builds(
 def test_a_session_that_is_simply_gone(row: Session, verdict: Verdict) -> None:
     if row.known is Known.ABSENT and row.attempt is not None:
         row = row._replace(known=Known.SHOWN)  # no row is cleared that is known to be absent
-    now = Now(at=AT, owner="me", terms=Terms(), graph=AT)
+    now = Now(at=AT, owner="me", terms=Terms(), lease=lambda _: 600.0, graph=AT)
     try:
         long = conclude(change.advance(row, CLEAR, verdict, "me", now.terms), now, verdict)
     except RuntimeError:
