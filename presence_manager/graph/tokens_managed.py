@@ -118,12 +118,16 @@ def _judge(deadline: float, response: requests.Response, *_: Any, **__: Any) -> 
 
     status = response.status_code
     body = bytearray()
-    for piece in response.iter_content(16_384):
-        body += piece
-        if len(body) > _LARGEST:
-            raise Failure("the managed identity's endpoint answered with more than a megabyte")
-        if time.monotonic() > deadline:
-            raise requests.Timeout
+    try:
+        for piece in response.iter_content(16_384):
+            body += piece
+            if len(body) > _LARGEST:
+                raise Failure("the managed identity's endpoint answered with more than a megabyte")
+            if time.monotonic() > deadline:
+                raise requests.Timeout
+    except BaseException:
+        response.close()  # with its connection, of which nobody else knows
+        raise
     response._content = bytes(body)  # so that msal finds it read
     try:
         answer = json.loads(body)
