@@ -29,7 +29,7 @@ class RetryPolicy:
         self,
         *,
         attempts: int = 8,
-        first_wait: float = 0.05,
+        first_wait: float = 0.03,
         longest_wait: float = 30.0,
         wait: wait_base | None = None,
         stop: stop_base | None = None,

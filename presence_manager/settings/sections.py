@@ -177,7 +177,7 @@ class RetrySettings(Section):
         default=8, ge=1, le=1000, description="requests for one session before giving up"
     )
     first_wait: float = Field(
-        default=0.05,
+        default=0.03,
         ge=0,
         le=60,
         description="seconds before the second attempt; each wait is three times the one before",
