@@ -119,7 +119,7 @@ def abandon(row: Session, now: float, owner: str, terms: Terms) -> Session:
 
 
 def doubt(row: Session, now: float, owner: str, terms: Terms) -> Session:
-    """Reckon with a clear of ours that the ledger was not told of; the version stays."""
+    """Reckon with a clear of ours that may yet be applied; the version stays."""
     return row._replace(
         owner=owner,
         known=after(row.known, Event.CLEAR_LOST),
@@ -241,12 +241,10 @@ def _after_clear(row: Session, verdict: Verdict, owner: str, terms: Terms) -> Se
             answer=answer,
             doubt=row.doubt and row.clears_settle > now,
         )
-    known = after(row.known, event)
-    row = row.evolve(now, owner, attempt=None, attempts=attempts, known=known)
+    new = row.evolve(now, owner, attempt=None, attempts=attempts)
     if event is Event.CLEAR_LOST:
-        settles = max(row.clears_settle, now + terms.settle)
-        return row._replace(doubt=True, clears_settle=settles)
-    return row
+        return doubt(new, now, owner, terms)
+    return new._replace(known=after(row.known, event))
 
 
 def _late(row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms: Terms) -> Session:
@@ -254,8 +252,8 @@ def _late(row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms: T
     applied = verdict.judgement in (Judgement.DONE, Judgement.LOST)
     if not applied:
         return row
-    settles = now + terms.settle
     if attempt.verb is Verb.SET:
+        settles = now + terms.settle
         live_until = settles + attempt.lease + terms.margin
         return row.evolve(
             now,
@@ -269,13 +267,7 @@ def _late(row: Session, attempt: Attempt, verdict: Verdict, owner: str, terms: T
         )
     if not row.version:
         return row
-    return row.evolve(
-        now,
-        owner,
-        known=after(row.known, Event.CLEAR_LOST),
-        doubt=True,
-        clears_settle=max(row.clears_settle, settles),
-    )
+    return doubt(row.evolve(now, owner), now, owner, terms)
 
 
 def _live_until(row: Session, until: float, now: float, clock: str, terms: Terms) -> float:

@@ -168,10 +168,11 @@ class Intake:
         """See to what was written after we had given up, where nobody has seen to it meanwhile."""
         if putting.cancelled() or putting.exception() is not None:
             return
+        lost = putting.result()
         for index, (_, row, *_) in enumerate(steps):
             lane = self._lanes[row.key.lane]
             seen_to = lane.has(row.key) or row.key in self._unrecorded.owed
-            if index not in putting.result() and not seen_to:
+            if index not in lost and not seen_to:
                 lane.submit(row, self._rank)
 
     async def _take_unrecorded(self, rows: list[Session], began: Now, deadline: float) -> bool:

@@ -35,16 +35,16 @@ Release = Callable[[Session, Now, str], Session]
 """How a sweep ends the holds of a session: (row, now, sweep id) to its next version."""
 
 
+def found(row: Session, now: Now) -> Session:
+    """Reckon with a session that the ledger does not know, or cannot be asked about."""
+    live_until = now.at + LONGEST_LEASE + now.terms.margin
+    return change.found(row, live_until, now.owner, now.terms)
+
+
 def release_all(row: Session, now: Now, sweep_id: str) -> Session:
     """End all holds of the session, in every process."""
-    row = change.found(row, now.at + LONGEST_LEASE + now.terms.margin, now.owner, now.terms)
+    row = found(row, now)
     return change.release(row, now.at, now.owner, sweep_id=sweep_id)
-
-
-def found(key: Key, now: Now) -> Session:
-    """A session of ours that the ledger cannot be asked about, as far as it is known."""
-    live_until = now.at + LONGEST_LEASE + now.terms.margin
-    return change.found(Session(key=key), live_until, now.owner, now.terms)
 
 
 def release_own(row: Session, now: Now, sweep_id: str) -> Session:

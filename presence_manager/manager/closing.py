@@ -65,7 +65,6 @@ async def let_go(
         "holds": holds.settled,
         "background": lambda: end(background),
         "lanes, again": works.lanes.stop,  # what these two committed last
-        "unrecorded": works.unrecorded.stop,
         "graph": graph.close,
         **({} if tokens is None else {"tokens": tokens.close}),
         "owner": leave,
@@ -138,7 +137,8 @@ async def sweep_own(
                 yield chunk
         if trouble:
             now, lane = works.now(), each.tenant
-            yield [found(k, now) for k in held() if k.lane.tenant == lane and k.user > last]
+            keys = [key for key in held() if key.lane.tenant == lane and key.user > last]
+            yield [found(Session(key=key), now) for key in keys]
 
     sources = await read(by_lane(ledger, scope, source))
     if sources is None:

@@ -255,7 +255,7 @@ class Works:
             if not alone:
                 raise
             timeout = self._settings.release.timeout
-            return await self.sweep_one(found(key, self.now()), release_own, timeout)
+            return await self.sweep_one(found(Session(key=key), self.now()), release_own, timeout)
         wish = row.wish(name)
         if wish is None:
             return self._untold(key, Kind.NEVER_SET, "not held")

@@ -22,7 +22,7 @@ def origin(url: str) -> str:
         raise ValueError("must be an address such as https://host or https://host:443") from None
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or port == 0:
         raise ValueError("must be an address such as https://host or https://host:443")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("plain http is accepted for this machine only; use https")
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise ValueError("must be an address alone: no user, query or fragment")
@@ -33,7 +33,8 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{name}" + (f":{port}" if port not in (None, standard) else "")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether the name or address is of this machine alone."""
     if host == "localhost":
         return True
     try:

@@ -11,7 +11,16 @@ from structlog.testing import capture_logs
 from presence_manager import Outcome, PresenceManager, Settings
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.pair import Pair
-from tests.engine.virtual import APP, TENANT, FakeGraph, LoopClock, SharedLedger, settings, user
+from tests.engine.virtual import (
+    APP,
+    TENANT,
+    Door,
+    FakeGraph,
+    LoopClock,
+    SharedLedger,
+    settings,
+    user,
+)
 
 from .ports import DISK, Disk, SteppedGraph, Steps
 
@@ -176,23 +185,8 @@ class Stage:
         return wrong + [f"in the ledger after all: {row}" for row in rows if not row.over]
 
 
-class _Dead:
+class _Dead(Door):
     """A ledger whose owner dies when it is closed, whatever it says before."""
-
-    def __init__(self, ledger: SharedLedger) -> None:
-        self._ledger = ledger
-        self._owner = ""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ledger, name)
-
-    async def enter(self, owner: str) -> None:
-        self._owner = owner
-        await self._ledger.enter(owner)
 
     async def leave(self, owner: str) -> None:
         pass
-
-    async def close(self) -> None:
-        await self._ledger.die(self._owner)
-        await self._ledger.close()

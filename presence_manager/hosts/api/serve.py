@@ -9,7 +9,6 @@ import ssl
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 
 import structlog
@@ -22,6 +21,7 @@ from presence_manager.hosts.api.meters import Metered
 from presence_manager.hosts.api.service import Service
 from presence_manager.hosts.api.tokens import Tokens, tokens_of
 from presence_manager.settings import HttpSettings
+from presence_manager.settings.sections import is_loopback
 
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ class Server:
     def _tokens(self, http: HttpSettings) -> Tokens:
         """The tokens of these settings, for the address that it has. Raises SettingsError."""
         tokens = tokens_of(http)
-        if not tokens and self._unix is None and not _is_loopback(host_of(self._listen)):
+        if not tokens and self._unix is None and not is_loopback(host_of(self._listen)):
             raise SettingsError(
                 f"http.listen: {self._listen} can be reached from other machines, and there is "
                 "no token: set http.tokens_file (PRESENCE_HTTP__TOKENS_FILE), or listen on "
@@ -142,15 +142,6 @@ class Server:
         if self._unix is not None and self._sockets:
             with suppress(OSError):
                 self._unix.unlink()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _tls(http: HttpSettings) -> ssl.SSLContext | None:
