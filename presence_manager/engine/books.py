@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from functools import partial
 from math import inf
 from typing import Any, Protocol
 
@@ -13,9 +12,9 @@ from presence_manager.core.key import Key
 from presence_manager.core.outcome import Outcome
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verdict
-from presence_manager.engine.commit import Work, commit
+from presence_manager.engine.commit import commit
 from presence_manager.engine.entry import Entry
-from presence_manager.engine.plan import Now, Plan, take_over
+from presence_manager.engine.plan import Now, take_over
 from presence_manager.engine.unrecorded import PAUSE, Unrecorded, goes_on_clearing
 from presence_manager.errors import LedgerError
 from presence_manager.ports import Ledger, Query
@@ -48,7 +47,7 @@ class Books:
         audience: Audience,
         unrecorded: Unrecorded,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
-        go_on: Callable[[Entry, Plan], None],
+        go_on: Callable[[Entry], None],
         wake: Callable[[], None],
         log: Any,
     ) -> None:
@@ -62,19 +61,19 @@ class Books:
         self._wake = wake
         self._log = log
 
-    async def apply(self, work: list[Work]) -> None:
+    async def apply(self, entries: list[Entry]) -> None:
         """Commit plans, tell who waits, and go on with what is left to do."""
-        if work:
-            self.deliver(await self.committed(work))
+        if entries:
+            self.deliver(await self.committed(entries))
 
-    async def committed(self, work: list[Work]) -> list[tuple[Entry, Plan]]:
+    async def committed(self, entries: list[Entry]) -> list[Entry]:
         """Commit plans, and try again while the ledger fails: no verdict may be forgotten.
 
         Clears do not wait for it: they go on unrecorded, while what else there is is committed in
         the background. A lane that is being stopped does not wait either.
         """
-        done: list[tuple[Entry, Plan]] = []
-        left = list(work)
+        done: list[Entry] = []
+        left = list(entries)
         told = False
         while True:
             if self._unrecorded:
@@ -85,8 +84,9 @@ class Books:
             except LedgerError as error:
                 self._log.error("ledger.failed", error=str(error))
                 if self.stopping:
-                    untold = [(entry, planner(entry.row).unrecorded()) for entry, planner in left]
-                    return done + untold
+                    for entry in left:
+                        entry.plan = entry.planner(entry).unrecorded()
+                    return done + left
             except asyncio.CancelledError:  # the loop closes: see what was saved, and go on
                 if self.stopping:
                     raise
@@ -100,59 +100,60 @@ class Books:
                 return done
             await asyncio.sleep(PAUSE)
 
-    async def _apply_later(self, work: list[Work]) -> None:
+    async def _apply_later(self, entries: list[Entry]) -> None:
         await asyncio.sleep(PAUSE)
-        await self.apply(work)
+        await self.apply(entries)
 
-    def _advance_unrecorded(self, left: list[Work], done: list[tuple[Entry, Plan]]) -> list[Work]:
+    def _advance_unrecorded(self, left: list[Entry], done: list[Entry]) -> list[Entry]:
         """Move to `done` what the ledger knows nothing of; return the others."""
-        others: list[Work] = []
-        for entry, planner in left:
+        others: list[Entry] = []
+        for entry in left:
             if entry.row.version >= 0:
-                others.append((entry, planner))
+                others.append(entry)
                 continue
-            plan = planner(entry.row).unrecorded()
+            plan = entry.plan = entry.planner(entry).unrecorded()
             blank = Session(key=entry.key, version=plan.row.version)
             entry.row = blank if plan.delete else plan.row
-            done.append((entry, plan))
+            done.append(entry)
         return others
 
-    async def _go_on_unrecorded(
-        self, left: list[Work], done: list[tuple[Entry, Plan]]
-    ) -> list[Work]:
+    async def _go_on_unrecorded(self, left: list[Entry], done: list[Entry]) -> list[Entry]:
         """The ledger fails: tell the sweeps what came of their clears, and let others go on.
 
         Return what waits for the ledger all the same: no request of it is left to be made.
         """
-        waiting: list[Work] = []
+        waiting: list[Entry] = []
         owner = self._moment().owner
-        plans = [(entry, planner, planner(entry.row).unrecorded()) for entry, planner in left]
-        if any(goes_on_clearing(plan, owner) for _, _, plan in plans):
+        for entry in left:
+            entry.plan = entry.planner(entry).unrecorded()
+        if any(goes_on_clearing(entry.plan, owner) for entry in left):
             with suppress(LedgerError, TimeoutError):
                 async with asyncio.timeout(PAUSE):
                     await self._unrecorded.mark()
-        for entry, planner, plan in plans:
+        for entry in left:
+            plan = entry.plan
             if goes_on_clearing(plan, owner):
                 entry.row = self._unrecorded.owe(entry.row, plan.row)
-                done.append((entry, plan._replace(row=entry.row)))
+                entry.plan = plan._replace(row=entry.row)
+                done.append(entry)
                 continue
             for outcome in plan.outcomes:
                 self._audience.became(outcome)
-            waiting.append((entry, planner))
+            waiting.append(entry)
         return waiting
 
-    def deliver(self, plans: list[tuple[Entry, Plan]]) -> None:
+    def deliver(self, entries: list[Entry]) -> None:
         """Tell what became of the sessions, and go on with what is left to do."""
-        for entry, plan in plans:
+        for entry in entries:
             entry.busy = False
             if not entry.row.sweeps:  # nobody waits for it any more
                 entry.deadline = inf
-            for outcome in plan.outcomes:
+            for outcome in entry.plan.outcomes:
                 self._audience.became(outcome)
             if entry.missing:
                 missing, entry.missing = entry.missing, ()
                 self._spawn(self._look_up(entry.key, missing))
-            self._go_on(entry, plan)
+            self._go_on(entry)
         self._wake()
 
     def rested(self, entry: Entry, at: float) -> None:
@@ -182,14 +183,13 @@ class Books:
                 continue
             await asyncio.sleep(PAUSE)
         now = self._moment()
-        work: list[Work] = []
+        dead = frozenset(row.attempt.owner for row in rows if row.attempt is not None) - alive
         for entry, row in zip(entries, rows, strict=True):
             if row.version != entry.row.version:
                 entry.see(now.adopt(row))
             entry.stale = False
-            owner = row.attempt.owner if row.attempt is not None else ""
-            work.append((entry, partial(take_over, now=now, dead=frozenset({owner}) - alive)))
-        await self.apply(work)
+            entry.planner = lambda entry: take_over(entry.row, now, dead)
+        await self.apply(entries)
 
     async def _look_up(self, key: Key, sweeps: tuple[str, ...]) -> None:
         """Another process has finished a session for us: read what became of it."""

@@ -6,42 +6,38 @@ from collections.abc import Callable
 
 from presence_manager.core.session import Session, Step
 from presence_manager.engine.entry import Entry
-from presence_manager.engine.plan import Now, Plan
+from presence_manager.engine.plan import Now
 from presence_manager.ports import Ledger
-
-Planner = Callable[[Session], Plan]
-"""From a row as it is now to its next version; called again whenever somebody was faster."""
-
-Work = tuple[Entry, Planner]
 
 
 async def commit(
-    ledger: Ledger, left: list[Work], done: list[tuple[Entry, Plan]], moment: Callable[[], Now]
+    ledger: Ledger, left: list[Entry], done: list[Entry], moment: Callable[[], Now]
 ) -> None:
-    """Commit the plan of every entry in `left`, and move it to `done` with the plan that won.
+    """Commit what the planner of every entry in `left` says, and move it to `done` with its plan.
 
-    Raises LedgerError; then `left` is what had not won before.
+    Whenever somebody was faster, the planner is called again. Raises LedgerError; then `left` is
+    what had not won before.
     """
     while left:
         steps: list[Step] = []
-        staked: list[tuple[Entry, Planner, Plan]] = []
-        settled: list[tuple[Entry, Plan]] = []
-        for entry, planner in left:
-            plan = planner(entry.row)
+        staked: list[Entry] = []
+        for entry in left:
+            plan = entry.plan = entry.planner(entry)
             step = plan.step(entry.row)
             if step is None:
-                settled.append((entry, plan))
+                done.append(entry)
             else:
                 steps.append(step)
-                staked.append((entry, planner, plan))
+                staked.append(entry)
+        left[:] = staked
         lost = await ledger.put(steps) if steps else {}
-        done += settled
         left.clear()
-        for index, (entry, planner, plan) in enumerate(staked):
+        for index, entry in enumerate(staked):
             if index in lost:
                 entry.see(moment().adopt(lost[index]))
-                left.append((entry, planner))
+                left.append(entry)
                 continue
+            plan = entry.plan
             if entry.row.version <= plan.row.version:
                 entry.row = Session(key=entry.key) if plan.delete else plan.row
-            done.append((entry, plan))
+            done.append(entry)

@@ -6,18 +6,16 @@ Nothing here awaits: each look says what is to be done, and the lane does it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from math import inf
 
 from presence_manager.core.decide import Send, Wait
 from presence_manager.core.key import Key
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verb
-from presence_manager.engine.commit import Planner, Work
-from presence_manager.engine.entry import Entry, Rank
+from presence_manager.engine.entry import Entry, Planner, Rank
 from presence_manager.engine.gate import Gate
 from presence_manager.engine.later import Later
-from presence_manager.engine.plan import Now, Plan, give_up, take_over, withdraw
+from presence_manager.engine.plan import Now, give_up, take_over, withdraw
 from presence_manager.engine.queue import LaneQueue
 
 
@@ -28,7 +26,7 @@ class Desk:
         self.entries: dict[Key, Entry] = {}
         self.queue = LaneQueue()
         self.later = Later(wake)
-        self.refusal: Callable[[Entry, Session], Plan] | None = None
+        self.refusal: Planner | None = None
         self._gate = gate
         self._inbox: list[Entry] = []
 
@@ -69,7 +67,7 @@ class Desk:
         self.queue.remove(entry)
         entry.busy = True
 
-    def look(self, now: Now) -> tuple[list[Work], list[Entry]]:
+    def look(self, now: Now) -> tuple[list[Entry], list[Entry]]:
         """Sort the inbox: what wants a request queues for it.
 
         Return what is to be committed, and what is to be read again from the ledger first.
@@ -77,7 +75,7 @@ class Desk:
         for entry in self.later.due(now.at):
             if self.entries.get(entry.key) is entry and not entry.busy:
                 self.look_again(entry)
-        books: list[Work] = []
+        books: list[Entry] = []
         stale: list[Entry] = []
         inbox, self._inbox = self._inbox, []
         for entry in inbox:
@@ -89,8 +87,8 @@ class Desk:
                 continue
             planner = self._planner(entry, now)
             if planner is not None:
-                entry.busy = True
-                books.append((entry, planner))
+                entry.busy, entry.planner = True, planner
+                books.append(entry)
             elif entry.not_before > now.at:
                 self.later.put(entry, entry.not_before)
             else:
@@ -103,11 +101,11 @@ class Desk:
         if isinstance(action, Wait):
             if entry.deadline < now.at:
                 return self.surrender(entry, now)
-            return partial(take_over, now=now)
+            return lambda entry: take_over(entry.row, now)
         if not isinstance(action, Send):
-            return partial(withdraw, now=now)
+            return lambda entry: withdraw(entry.row, now)
         if self.refusal is not None:
-            return partial(self.refusal, entry)
+            return self.refusal
         if action.verb is Verb.CLEAR and self.too_late(entry, now.at):
             return self.surrender(entry, now)
         return None
@@ -129,7 +127,7 @@ class Desk:
                 break
         return chunk
 
-    def hopeless(self, now: Now) -> list[Work]:
+    def hopeless(self, now: Now) -> list[Entry]:
         """Take out what cannot leave before its deadline, whatever comes: the budget forbids it."""
         queue = self.queue
         if not queue.bound or queue.bound <= self._gate.free(now.at):
@@ -137,18 +135,20 @@ class Desk:
         room = self._gate.capacity(now.at, queue.deadline)
         if queue.bound <= room:
             return []
-        work: list[Work] = []
-        for entry in queue.excess(int(room)):
+        entries = queue.excess(int(room))
+        for entry in entries:
             entry.busy = True
-            work.append((entry, self.surrender(entry, now, "budget", entry.deadline)))
-        return work
+            entry.planner = self.surrender(entry, now, "budget", entry.deadline)
+        return entries
 
     def surrender(
         self, entry: Entry, now: Now, reason: str = "deadline", not_before: float = 0.0
     ) -> Planner:
         """Leave a clear for after its deadline; go on with it as soon as Graph allows."""
         again_at = max(not_before, self.again_at(entry, now.at))
-        return partial(give_up, now=now, reason=reason, verdict=entry.verdict, again_at=again_at)
+        return lambda entry: give_up(
+            entry.row, now, reason=reason, verdict=entry.verdict, again_at=again_at
+        )
 
     def too_late(self, entry: Entry, now: float) -> bool:
         """Whether nothing can leave for this session before its deadline."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from asyncio import Timeout, get_running_loop
+from collections.abc import Callable
 from enum import IntEnum
 from math import inf
 
 from presence_manager.core.decide import Action, Send
 from presence_manager.core.session import Attempt, Session
 from presence_manager.core.verdict import Judgement, Verb, Verdict
-from presence_manager.engine.plan import Now
+from presence_manager.engine.plan import Now, Plan
 from presence_manager.engine.retry import RetryPolicy
 
 
@@ -23,6 +24,10 @@ class Rank(IntEnum):
     RENEWAL = 4
 
 
+Planner = Callable[["Entry"], Plan]
+"""From an entry's row as it is now to its next version."""
+
+
 class Entry:
     """One session at work in a lane.
 
@@ -32,18 +37,23 @@ class Entry:
     `singly` keeps it out of batches. `stale` says that another process is about to change the
     row. `scope` is the time limit of its request in flight. `missing` are sweeps that another
     process has finished for us. `send` is what was last decided, of the version `decided`.
-    `place` is its place in the queue.
+    `place` is its place in the queue. While it is busy, `planner` says what is to be committed of
+    it, and `plan` is what was; `asked` is the attempt in flight, and `meant` what came of it.
     """
 
     __slots__ = (
+        "asked",
         "bound",
         "busy",
         "deadline",
         "decided",
         "key",
+        "meant",
         "missing",
         "not_before",
         "place",
+        "plan",
+        "planner",
         "queued",
         "rank",
         "refusals",
@@ -58,6 +68,11 @@ class Entry:
         "tries",
         "verdict",
     )
+
+    asked: Attempt
+    meant: Verdict
+    planner: Planner
+    plan: Plan
 
     def __init__(self, row: Session, rank: Rank) -> None:
         self.key = row.key

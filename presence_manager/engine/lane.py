@@ -24,11 +24,10 @@ from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.books import Audience, Books
 from presence_manager.engine.budget import GateTerms
-from presence_manager.engine.commit import Work
 from presence_manager.engine.desk import Desk
-from presence_manager.engine.entry import Entry, Rank
+from presence_manager.engine.entry import Entry, Planner, Rank
 from presence_manager.engine.gate import Gate
-from presence_manager.engine.plan import Now, Plan
+from presence_manager.engine.plan import Now
 from presence_manager.engine.request import Request
 from presence_manager.engine.retry import LaneTerms
 from presence_manager.engine.share import LaneShare
@@ -180,14 +179,15 @@ class Lane:
     async def _give_up(self, entries: list[Entry], seconds: float) -> None:
         """Leave these for later: at once what is idle, what is in flight within `seconds`."""
         now = self.moment()
-        work: list[Work] = []
+        idle: list[Entry] = []
         for entry in entries:
             if entry.busy:
                 entry.shorten(seconds)
             else:
                 self.desk.take(entry)
-                work.append((entry, self.desk.surrender(entry, now)))
-        await self.books.apply(work)
+                entry.planner = self.desk.surrender(entry, now)
+                idle.append(entry)
+        await self.books.apply(idle)
 
     # -- the pump: decide -------------------------------------------------------------------
 
@@ -250,14 +250,15 @@ class Lane:
     async def _fly(self, chunk: list[Entry]) -> None:
         """Make one request; while what came of it is committed, the next may leave."""
         try:
-            work = await Request(self, chunk).run()
+            answered = await Request(self, chunk).run()
         finally:
             self._in_flight -= 1
             self._wake()
-        await self.books.apply(work)
+        await self.books.apply(answered)
 
-    def _go_on(self, entry: Entry, plan: Plan) -> None:
-        """What the commit of a plan leaves to do."""
+    def _go_on(self, entry: Entry) -> None:
+        """What the commit of its plan leaves to do."""
+        plan = entry.plan
         action = plan.action
         if isinstance(action, Send) or entry.row.version > plan.row.version:
             self.desk.look_again(entry)
@@ -268,7 +269,8 @@ class Lane:
                 at = self.clock.now() + FOREIGN_POLL
             if entry.deadline < at:
                 self.desk.take(entry)
-                self._spawn(self.books.apply([(entry, self.desk.surrender(entry, self.moment()))]))
+                entry.planner = self.desk.surrender(entry, self.moment())
+                self._spawn(self.books.apply([entry]))
                 return
             self.desk.later.put(entry, at)
         else:
@@ -282,7 +284,7 @@ class Lane:
         self.desk.look_at_all()
         self._spawn(self._share.teach())
 
-    def shut(self, planner: Callable[[Entry, Session], Plan], seconds: float) -> None:
+    def shut(self, planner: Planner, seconds: float) -> None:
         """Answer all that comes in the next seconds by `planner`, without a request."""
         self.desk.refusal = planner
         self.desk.look_at_all()

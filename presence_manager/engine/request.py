@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,12 +11,10 @@ import structlog
 from presence_manager.core.decide import Send
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Kind
-from presence_manager.core.session import Attempt, Session
+from presence_manager.core.session import Attempt
 from presence_manager.core.verdict import Judgement, Verb, Verdict
-from presence_manager.engine.commit import Planner, Work
 from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.plan import (
-    Now,
     Plan,
     begin,
     given_up,
@@ -48,8 +45,8 @@ class Request:
         self._lane = lane
         self._entries = entries
 
-    async def run(self) -> list[Work]:
-        """Carry it out, whatever happens on the way; return what is to be committed of it."""
+    async def run(self) -> list[Entry]:
+        """Carry it out, whatever happens on the way; return those of which is to be committed."""
         lane = self._lane
         ready = await self._still(await self._begun())
         lane.gate.stay(len(self._entries) - len(ready))
@@ -62,34 +59,37 @@ class Request:
             lane.gate.stay(len(ready))
             return self._sign_in_refused(ready, error)
         self._count(ready, verdicts)
-        now = lane.moment()
-        work: list[Work] = []
+        now = self._now = lane.moment()
+        policy = lane.how.policy
+        judged = self._judged
         for entry, (_, attempt), verdict in zip(ready, asks, verdicts, strict=True):
-            meant = entry.note(attempt, verdict, now.at, lane.how.policy)
-            work.append((entry, partial(self._judged, entry, attempt, meant, now)))
-        return work
+            entry.asked = attempt
+            entry.meant = entry.note(attempt, verdict, now.at, policy)
+            entry.planner = judged
+        return ready
 
     async def _begun(self) -> list[Entry]:
         """Return the sessions whose attempt is committed and may leave now."""
         lane = self._lane
         now = lane.moment()
+        send_by = now.at + SEND_WITHIN
+
+        def begun(entry: Entry) -> Plan:
+            return begin(entry.row, now, lane.number(), send_by)
+
         ready: list[Entry] = []
-        fresh: list[Work] = []
+        fresh: list[Entry] = []
         for entry in self._entries:
             action = entry.decide(now)
             if isinstance(action, Send) and usable(entry.row.attempt, action, now):
                 ready.append(entry)
             else:
-                send_by = now.at + SEND_WITHIN
-                planner: Planner = partial(begin, now=now, number=lane.number(), send_by=send_by)
-                fresh.append((entry, planner))
+                entry.planner = begun
+                fresh.append(entry)
         if fresh:
-            others: list[tuple[Entry, Plan]] = []
-            for entry, plan in await lane.books.committed(fresh):
-                if self._may_leave(entry, plan):
-                    ready.append(entry)
-                else:
-                    others.append((entry, plan))
+            others: list[Entry] = []
+            for entry in await lane.books.committed(fresh):
+                (ready if self._may_leave(entry) else others).append(entry)
             lane.books.deliver(others)
         return ready
 
@@ -98,25 +98,30 @@ class Request:
         lane = self._lane
         now = lane.moment()
         if lane.stopping:
-            await lane.books.apply([(entry, lane.desk.surrender(entry, now)) for entry in begun])
+            for entry in begun:
+                entry.planner = lane.desk.surrender(entry, now)
+            await lane.books.apply(begun)
             return []
         ready: list[Entry] = []
-        late: list[tuple[Entry, Plan]] = []
-        over: list[Work] = []
+        late: list[Entry] = []
+        over: list[Entry] = []
         for entry in begun:
             attempt = _attempt(entry)
             if now.at > attempt.send_by or now.at < lane.gate.closed_until:
-                late.append((entry, Plan(entry.row, Send(attempt.verb))))
+                entry.plan = Plan(entry.row, Send(attempt.verb))
+                late.append(entry)
             elif attempt.verb is Verb.CLEAR and entry.deadline < now.at:
-                over.append((entry, lane.desk.surrender(entry, now)))
+                entry.planner = lane.desk.surrender(entry, now)
+                over.append(entry)
             else:
                 ready.append(entry)
         lane.books.deliver(late)
         await lane.books.apply(over)
         return ready
 
-    def _may_leave(self, entry: Entry, plan: Plan) -> bool:
-        """Whether the plan opened an attempt of ours, and nobody has changed the row since."""
+    def _may_leave(self, entry: Entry) -> bool:
+        """Whether its plan opened an attempt of ours, and nobody has changed the row since."""
+        plan = entry.plan
         attempt = entry.row.attempt
         return (
             isinstance(plan.action, Send)
@@ -205,11 +210,10 @@ class Request:
             lane.batching = False
             log.warning("lane.batching_off", tenant=lane.id.tenant)
 
-    def _judged(
-        self, entry: Entry, attempt: Attempt, verdict: Verdict, now: Now, row: Session
-    ) -> Plan:
+    def _judged(self, entry: Entry) -> Plan:
         """Apply the verdict; a clear that should not be tried again now is left for later."""
-        plan = judged(row, attempt, verdict, now)
+        now, attempt, verdict = self._now, entry.asked, entry.meant
+        plan = judged(entry.row, attempt, verdict, now)
         if plan.delete or wants_set(plan.action):
             return plan
         clearing = attempt.verb is Verb.CLEAR
@@ -223,7 +227,7 @@ class Request:
             return given_up(plan, now, Kind.UNFINISHED, "deadline", verdict, again_at)
         return plan
 
-    def _sign_in_refused(self, ready: list[Entry], error: SignInRefused) -> list[Work]:
+    def _sign_in_refused(self, ready: list[Entry], error: SignInRefused) -> list[Entry]:
         """No token, for good: what is queued is refused as well, without a request."""
         lane = self._lane
         at = lane.clock.now()
@@ -236,15 +240,17 @@ class Request:
         )
         log.error("lane.sign_in_refused", tenant=lane.id.tenant, error=str(error))
 
-        def refusal(entry: Entry, row: Session) -> Plan:
-            plan, dropped = refuse(row, lane.moment(), verdict, "sign_in")
+        def refusal(entry: Entry) -> Plan:
+            plan, dropped = refuse(entry.row, lane.moment(), verdict, "sign_in")
             entry.verdict = verdict
             if dropped:
                 entry.drop(dropped, verdict)
             return plan
 
         lane.shut(refusal, SIGN_IN_PAUSE)
-        return [(entry, partial(refusal, entry)) for entry in ready]
+        for entry in ready:
+            entry.planner = refusal
+        return ready
 
 
 def _attempt(entry: Entry) -> Attempt:

@@ -21,7 +21,7 @@ from presence_manager.engine.commit import commit
 from presence_manager.engine.desk import Desk
 from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.gate import Gate
-from presence_manager.engine.plan import Now, Plan, begin, conclude, refuse
+from presence_manager.engine.plan import Now, begin, conclude, refuse
 from presence_manager.engine.shield import to_the_end
 from presence_manager.engine.sweep import Sweep
 from presence_manager.errors import SignInRefused
@@ -202,9 +202,9 @@ def test_a_deadline_that_is_over_waits_for_nobody() -> None:
     attempt = Attempt(Verb.SET, "another", 1, START + 30.0, "w", PAIRS[0], 600.0)
     row = Session(key=KEY, version=3, known=Known.SHOWN, attempt=attempt, sweeps=("one",))
     desk.put(row, Rank.SWEEP, START - 0.001, None, START)
-    [(entry, planner)], stale = desk.look(moment())
+    [entry], stale = desk.look(moment())
     assert (entry.key, stale) == (KEY, [])
-    plan = planner(row)
+    plan = entry.planner(entry)
     assert [outcome.kind for outcome in plan.outcomes] == [Kind.UNFINISHED]
     assert plan.row.attempt == attempt, "it is the other's to close"
 
@@ -353,11 +353,12 @@ async def test_a_commit_does_not_bring_back_an_older_row_than_was_seen_meanwhile
             entry.see(seen)  # somebody else's commit on top of ours was told first
             return {}
 
-    done: list[tuple[Entry, Plan]] = []
+    done: list[Entry] = []
     plan = conclude(planned, moment())
-    await commit(Meeting(), [(entry, lambda _: plan)], done, moment)
+    entry.planner = lambda _: plan
+    await commit(Meeting(), [entry], done, moment)
     assert entry.row is seen
-    assert done == [(entry, plan)]
+    assert (done, entry.plan) == ([entry], plan)
 
 
 # -- sweeps -------------------------------------------------------------------------------------
