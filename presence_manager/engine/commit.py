@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from presence_manager.core.session import Session, Step
+from presence_manager.core.session import Step, blank
 from presence_manager.engine.entry import Entry
 from presence_manager.engine.plan import Now
 from presence_manager.ports import Ledger
@@ -39,5 +39,5 @@ async def commit(
                 continue
             plan = entry.plan
             if entry.row.version <= plan.row.version:
-                entry.row = Session(key=entry.key) if plan.delete else plan.row
+                entry.row = blank(entry.key) if plan.delete else plan.row
             done.append(entry)

@@ -87,24 +87,26 @@ class GraphClient:
         if lane.origin != self._origin:
             text = f"the session is of another Graph than {self._origin}: nothing was sent"
             return [_not_sent(Judgement.DENIED, now, now, "otherOrigin", text)] * len(asks)
-        verdicts: dict[int, Verdict] = {}
-        parts: dict[int, wire.Part] = {}
-        for index, (key, attempt) in enumerate(asks):
+        verdicts: list[Verdict | None] = []  # None for those that leave
+        parts: list[wire.Part] = []
+        send_by = inf
+        for key, attempt in asks:
             try:
                 part = wire.part(key, attempt)
             except ValueError as error:
                 text = clean(str(error))
-                verdicts[index] = _not_sent(Judgement.DENIED, now, now, "invalidRequest", text)
+                verdicts.append(_not_sent(Judgement.DENIED, now, now, "invalidRequest", text))
                 continue
             if attempt.send_by < now:
-                verdicts[index] = _not_sent(Judgement.LATER, now, now, "tooLate", _TOO_LATE)
-            else:
-                parts[index] = part
-        if parts:
-            send_by = min(asks[index][1].send_by for index in parts)
-            sent = await self._attempt(lane, list(parts.values()), send_by, timeout)
-            verdicts.update(zip(parts, sent, strict=True))
-        return [verdicts[index] for index in range(len(asks))]
+                verdicts.append(_not_sent(Judgement.LATER, now, now, "tooLate", _TOO_LATE))
+                continue
+            send_by = min(send_by, attempt.send_by)
+            parts.append(part)
+            verdicts.append(None)
+        if not parts:
+            return [verdict for verdict in verdicts if verdict is not None]
+        sent = iter(await self._attempt(lane, parts, send_by, timeout))
+        return [verdict or next(sent) for verdict in verdicts]
 
     def date(self) -> float | None:
         """Return Graph's present time by its Date header, carried on by our clock.

@@ -9,7 +9,7 @@ from typing import Any
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
-from presence_manager.core.session import Session, Step, Tally, Wish
+from presence_manager.core.session import Session, Step, Tally
 from presence_manager.ledger import rows
 from presence_manager.ledger.database import SQL, Database
 from presence_manager.ledger.shares import shared, used
@@ -76,13 +76,22 @@ def search(db: Database, search: Search, after: Key | None, limit: int) -> list[
 
 def _found(db: Database, query: str, values: dict[str, Any]) -> list[Session]:
     lanes: dict[int, LaneId] = {}
-    found = []
-    for number, tenant, user, *columns in db.connection.execute(SQL[query], values).fetchall():
-        lane = lanes.get(number)
-        if lane is None:
-            lane = lanes[number] = LaneId(values["origin"], values["app"], tenant)
-        found.append(_session(db, Key(lane, user), number, columns))
-    return found
+    page = db.connection.execute(SQL[query], values).fetchall()
+    held: dict[int, list[str]] = {}
+    for number, tenant, user, *columns in page:
+        if number not in lanes:
+            lanes[number] = LaneId(values["origin"], values["app"], tenant)
+        if columns[-1]:
+            held.setdefault(number, []).append(user)
+    wishes: dict[tuple[int, str], list[rows.Columns]] = {}
+    for number, users in held.items():
+        holds = db.connection.execute(SQL["holds_of"], (number, json.dumps(users)))
+        for user, *columns in holds:
+            wishes.setdefault((number, user), []).append(columns)
+    return [
+        _session(db, Key(lanes[number], user), columns, wishes.get((number, user), ()))
+        for number, _, user, *columns in page
+    ]
 
 
 def foreign(db: Database, origin: str, app: str) -> int:
@@ -191,18 +200,19 @@ def _row(db: Database, key: Key) -> Session:
     lane = db.find_lane(key.lane)
     if lane is None:
         return Session(key=key)
-    columns = db.connection.execute(SQL["get"], (lane, key.user)).fetchone()
+    execute = db.connection.execute
+    columns = execute(SQL["get"], (lane, key.user)).fetchone()
     if columns is None:
         return Session(key=key)
-    return _session(db, key, lane, columns)
+    holds = execute(SQL["holds"], (lane, key.user)).fetchall() if columns[-1] else ()
+    return _session(db, key, columns, holds)
 
 
-def _session(db: Database, key: Key, lane: int, columns: Sequence[Any]) -> Session:
-    wishes: tuple[Wish, ...] = ()
-    if columns[-1]:
-        wishes = rows.wishes_of(db.connection.execute(SQL["holds"], (lane, key.user)).fetchall())
+def _session(
+    db: Database, key: Key, columns: Sequence[Any], holds: Sequence[rows.Columns]
+) -> Session:
     try:
-        return rows.session(key, columns, wishes)
+        return rows.session(key, columns, rows.wishes_of(holds))
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise damaged(db.path, f"the row of user {key.user} holds {error}") from error
 

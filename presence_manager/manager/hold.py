@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from presence_manager.core.key import Key
 from presence_manager.core.outcome import Outcome
 from presence_manager.core.pair import Pair
 from presence_manager.core.session import Wish
@@ -37,24 +38,21 @@ class Hold:
         "pair",
         "placed",
         "releasing",
+        "session",
         "state",
-        "tenant",
         "until",
-        "user",
         "wish",
     )
 
     def __init__(
         self,
-        tenant: str,
-        user: str,
+        session: Key,
         key: str,
         pair: Pair,
         until: float,
         release: Callable[[Hold], asyncio.Future[Outcome]],
     ) -> None:
-        self.tenant = tenant
-        self.user = user
+        self.session = session
         self.key = key
         self.pair = pair
         self.until = until
@@ -68,6 +66,16 @@ class Hold:
         self.outlives = False  # a detached one: Graph keeps it when this process has ended
         self._release = release
         self._outcome: asyncio.Future[Outcome] | None = None
+
+    @property
+    def tenant(self) -> str:
+        """The tenant's id."""
+        return self.session.lane.tenant
+
+    @property
+    def user(self) -> str:
+        """The user's object id."""
+        return self.session.user
 
     def __repr__(self) -> str:
         why = f" ({self.ended})" if self.ended else ""

@@ -117,7 +117,7 @@ class Holds:
 
     def is_alone(self, hold: Hold) -> bool:
         """Whether no other caller of this process holds the user."""
-        return self._handles.get(self._find(hold.user, hold.tenant)) == (hold,)
+        return self._handles.get(hold.session) == (hold,)
 
     def held(self, policy: str) -> list[Key]:
         """The users whose sessions end with this process, by `shutdown.policy`."""
@@ -212,7 +212,7 @@ class Holds:
         wish = Wish(name=name, owner=owner, pair=pair, lease=lease, made_at=now, until=until)
         hold = self.named(key, name)
         if hold is None or hold.releasing:
-            hold = Hold(key.lane.tenant, key.user, name, pair, until, self._release)
+            hold = Hold(key, name, pair, until, self._release)
         hold.outlives = request.detached
         return _Asked(request, key, wish, hold, timeout)
 
@@ -280,7 +280,7 @@ class Holds:
         if self.closing and error is None and hold.state == "pending":
             error = Closed(f"the manager was closed before user {hold.user} was shown")
         hold.end(why, error)
-        key = self._find(hold.user, hold.tenant)
+        key = hold.session
         left = tuple(h for h in self._handles.get(key, ()) if h is not hold)
         if left:
             self._handles[key] = left

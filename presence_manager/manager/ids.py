@@ -7,7 +7,7 @@ from datetime import datetime
 from math import inf
 
 from presence_manager.core.key import Key, LaneId, guid, is_folded
-from presence_manager.core.session import Session
+from presence_manager.core.session import Session, blank
 from presence_manager.engine.sources import CHUNK
 from presence_manager.errors import InvalidHold, SettingsError
 from presence_manager.ports import Scope
@@ -61,7 +61,7 @@ class Ids:
             if key in seen:
                 continue
             seen.add(key)
-            chunk.append(Session(key=key))
+            chunk.append(blank(key))
             if len(chunk) == CHUNK:
                 yield chunk
                 chunk = []

@@ -38,6 +38,11 @@ FROM sessions WHERE lane = ? AND user = ?
 SELECT name, owner, pair, lease, made_at, until
 FROM holds WHERE lane = ? AND user = ? ORDER BY position
 
+-- name: holds_of
+SELECT user, name, owner, pair, lease, made_at, until
+FROM holds WHERE lane = ? AND user IN (SELECT value FROM json_each(?))
+ORDER BY user, position
+
 -- name: insert
 INSERT OR IGNORE INTO sessions (
     version, owner, clock, skew, known, pair, due, may_live_until,
