@@ -9,6 +9,8 @@ from presence_manager.core.session import Attempt, Session
 from presence_manager.core.verdict import Judgement, Verb, Verdict
 
 _made: Any = tuple.__new__
+_CLEAR, _DONE, _GONE = Verb.CLEAR, Judgement.DONE, Judgement.GONE  # looked up millions of times
+_NOTHING_SAID = (None, "", "", "")  # status, code, message, request_id
 
 
 def finish(row: Session, now: float, owner: str) -> Session:
@@ -26,12 +28,15 @@ def outcomes(
     more: int = 0,
 ) -> tuple[Outcome, ...]:
     """Return one outcome for each sweep that waits for this session, after `more` attempts."""
-    status, code, message, request_id = verdict[3:7] if verdict else (None, "", "", "")
+    said = verdict[3:7] if verdict else _NOTHING_SAID
     lapses_at = None if kind.final else row.may_live_until
-    last = (status, code, message, request_id, owner, reason, True, lapses_at)
+    key, attempts = row.key, row.attempts + more
     return tuple(
         [  # a third of the time of a call by name
-            _made(Outcome, (row.key, kind, sweep_id, now, row.attempts + more, *last))
+            _made(
+                Outcome,
+                (key, kind, sweep_id, now, attempts, *said, owner, reason, True, lapses_at),
+            )
             for sweep_id in row.sweeps
         ]
     )
@@ -40,8 +45,8 @@ def outcomes(
 def is_simply_gone(row: Session, attempt: Attempt, verdict: Verdict) -> bool:
     """Whether a clear ended the session and nothing else is to be thought of: nearly always."""
     return (
-        attempt.verb is Verb.CLEAR
-        and (verdict.judgement is Judgement.DONE or verdict.judgement is Judgement.GONE)
-        and row.attempt == attempt
+        attempt.verb is _CLEAR
+        and (verdict.judgement is _DONE or verdict.judgement is _GONE)
+        and (row.attempt is attempt or row.attempt == attempt)
         and not (row.wishes or row.doubt or row.answer or row.sets_settle or row.clears_settle)
     )

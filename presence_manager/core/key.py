@@ -23,7 +23,7 @@ class Key(NamedTuple):
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
-_FOLDED = re.compile(_GUID.pattern, re.ASCII)
+_FOLDED = re.compile("-".join(f"[0-9a-f]{{{length}}}" for length in (8, 4, 4, 4, 12)), re.ASCII)
 
 
 def is_folded(text: object) -> bool:

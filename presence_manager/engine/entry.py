@@ -24,6 +24,8 @@ class Rank(IntEnum):
     RENEWAL = 4
 
 
+_DONE = Judgement.DONE
+
 Planner = Callable[["Entry"], Plan]
 """From an entry's row as it is now to its next version."""
 
@@ -135,6 +137,9 @@ class Entry:
         judgement = verdict.judgement
         self.verdict = verdict
         self.singly = verdict.singly
+        if judgement is _DONE:
+            self.refusals, self.tries, self.spent, self.not_before = 0, 0, False, 0.0
+            return verdict
         self.refusals = self.refusals + 1 if judgement is Judgement.UNAUTHORIZED else 0
         if self.refusals > 1:
             verdict = verdict._replace(judgement=Judgement.DENIED)
@@ -142,7 +147,7 @@ class Entry:
         if judgement in (Judgement.LOST, Judgement.LATER):
             if not verdict.singly:
                 self._failed(verdict, now, policy)
-        elif judgement in (Judgement.DONE, Judgement.GONE):
+        elif judgement is Judgement.GONE:
             self.tries, self.spent, self.not_before = 0, False, 0.0
         if judgement in (Judgement.DENIED, Judgement.GONE) and attempt.verb is Verb.SET:
             self.drop(attempt.wish, verdict)

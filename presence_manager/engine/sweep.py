@@ -142,17 +142,19 @@ class Sweep:
 
     def became(self, outcome: Outcome) -> None:
         """Count an outcome; a later one of the session replaces one not final, or not recorded."""
-        self.left.discard(outcome.key)
-        if outcome.key in self.strange:
+        key, kind = outcome.key, outcome.kind
+        if self.left:
+            self.left.discard(key)
+        if self.strange and key in self.strange:
             return
-        before = self.unfinal.pop(outcome.key, None)
+        before = self.unfinal.pop(key, None) if self.unfinal else None
         if before is None:
             self.done += 1
         else:
             self.counts[before.kind] -= 1
-        self.counts[outcome.kind] = self.counts.get(outcome.kind, 0) + 1
-        if not (outcome.kind.final and outcome.recorded):
-            self.unfinal[outcome.key] = outcome
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        if not (kind.final and outcome.recorded):
+            self.unfinal[key] = outcome
         self.last = outcome
         self.moved.set()
 

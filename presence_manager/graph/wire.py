@@ -22,8 +22,8 @@ ITEM_IDS: Final = tuple(str(index) for index in range(BATCH_MAX))
 """The ids of a batch's items, by position."""
 
 _GUID: Final = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE
-)
+    "-".join(f"[0-9a-fA-F]{{{length}}}" for length in (8, 4, 4, 4, 12)), re.ASCII
+)  # half the time of IGNORECASE
 
 
 class Part(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.pair import PAIRS, Pair
-from presence_manager.core.session import Attempt, Known, Session, Tally, Wish
+from presence_manager.core.session import Attempt, Known, Session, Step, Tally, Wish
 from presence_manager.core.verdict import Verb
 from presence_manager.ports import Uses
 
@@ -17,45 +17,58 @@ Columns = tuple[Any, ...]
 _KNOWN = {known.value: known for known in Known}
 _VERB = {verb.value: verb for verb in Verb}
 _KIND = {kind.value: kind for kind in Kind}
-_FINAL = {kind: int(kind.final) for kind in Kind}
 _PAIR: dict[str | None, Pair | None] = {None: None, **{str(pair): pair for pair in PAIRS}}
 _PAIR_TEXT: dict[Pair | None, str | None] = {pair: text for text, pair in _PAIR.items()}
 _NO_ATTEMPT = (None,) * 7
 
 
-def session_columns(row: Session, lane: int) -> Columns:
-    """Return the row as the queries `insert` and `update` take it."""
-    attempt = row.attempt
+def insert_columns(step: Step, lane: int) -> list[Columns]:
+    """Return the new row as the query `insert` takes it."""
+    return [_session_columns(step.row, lane)]
+
+
+def update_columns(step: Step, lane: int) -> list[Columns]:
+    """Return the next version as the query `update` takes it."""
+    return [(*_session_columns(step.row, lane), step.expected)]
+
+
+def delete_columns(step: Step, lane: int) -> list[Columns]:
+    """Return the row that ends as the query `delete` takes it."""
+    return [(lane, step.row.key.user, step.expected)]
+
+
+def end_holds_columns(step: Step, lane: int) -> list[Columns]:
+    """Return the session as the query `end_holds` takes it."""
+    return [(lane, step.row.key.user)]
+
+
+def _session_columns(row: Session, lane: int) -> Columns:
+    key, version, owner, clock, skew, wishes, known, pair, due, live_until, attempt = row[:11]
+    sets_settle, clears_settle, doubt, answer, attempts, sweeps = row[11:]
     opened: Columns = _NO_ATTEMPT
     if attempt is not None:
-        opened = (
-            attempt.verb._value_,
-            attempt.owner,
-            attempt.number,
-            attempt.send_by,
-            attempt.wish,
-            _pair_text(attempt.pair),
-            attempt.lease,
-        )
+        verb, by, number, send_by, wish, attempt_pair, lease = attempt
+        text = None if attempt_pair is None else _pair_text(attempt_pair)
+        opened = (verb._value_, by, number, send_by, wish, text, lease)
     return (
-        row.version,
-        row.owner,
-        row.clock,
-        row.skew,
-        row.known._value_,
-        _pair_text(row.pair),
-        row.due,
-        row.may_live_until,
+        version,
+        owner,
+        clock,
+        skew,
+        known._value_,
+        None if pair is None else _pair_text(pair),
+        due,
+        live_until,
         *opened,
-        row.sets_settle,
-        row.clears_settle,
-        row.doubt,
-        None if row.answer is None else row.answer._value_,
-        row.attempts,
-        "\n".join(row.sweeps),
-        len(row.wishes),
+        sets_settle,
+        clears_settle,
+        doubt,
+        None if answer is None else answer._value_,
+        attempts,
+        "\n".join(sweeps),
+        len(wishes),
         lane,
-        row.key.user,
+        key.user,
     )
 
 
@@ -106,8 +119,9 @@ def tally(columns: Sequence[Any]) -> Tally:
     return Tally(tenant, _KNOWN[known], _pair(pair), held != 0, sessions, due, version / 1e6)
 
 
-def hold_columns(row: Session, lane: int) -> list[Columns]:
+def hold_columns(step: Step, lane: int) -> list[Columns]:
     """Return the holds of the row as the query `add_hold` takes them."""
+    row = step.row
     user = row.key.user
     return [
         (lane, user, n, w.name, w.owner, _pair_text(w.pair), w.lease, w.made_at, w.until)
@@ -134,27 +148,32 @@ def uses(text: str) -> Uses:
     return tuple((float(until), int(number)) for until, _, number in pairs)
 
 
-def outcome_columns(outcome: Outcome, lane: int) -> Columns:
-    """Return the outcome as the query `add_outcome` takes it.
+def outcome_columns(step: Step, lane: int) -> list[Columns]:
+    """Return the outcomes of the step as the query `add_outcome` takes them.
 
-    Its texts come from outside: what is not Unicode in them is replaced, never refused.
+    Their texts come from outside: what is not Unicode in them is replaced, never refused.
     """
-    kind = outcome.kind
+    return [_outcome_columns(outcome, lane) for outcome in step.outcomes]
+
+
+def _outcome_columns(outcome: Outcome, lane: int) -> Columns:
+    key, kind, sweep_id, at, attempts, status, code, message, request_id, owner = outcome[:10]
+    reason, _, lapses_at = outcome[10:]
     return (
-        outcome.sweep_id,
+        sweep_id,
         lane,
-        outcome.key.user,
+        key.user,
         kind._value_,
-        _FINAL[kind],
-        outcome.at,
-        outcome.attempts,
-        outcome.status,
-        _unicode(outcome.code),
-        _unicode(outcome.message),
-        _unicode(outcome.request_id),
-        outcome.owner,
-        _unicode(outcome.reason),
-        outcome.lapses_at,
+        kind.final,
+        at,
+        attempts,
+        status,
+        _unicode(code),
+        _unicode(message),
+        _unicode(request_id),
+        owner,
+        _unicode(reason),
+        lapses_at,
     )
 
 

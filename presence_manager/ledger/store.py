@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -219,37 +219,53 @@ def _session(
 
 def _apply(db: Database, steps: Sequence[Step]) -> bool:
     """Write all steps, many rows in one statement; whether each found the row it expects."""
-    inserts: list[rows.Columns] = []
-    updates: list[rows.Columns] = []
-    deletes: list[rows.Columns] = []
-    ended: list[rows.Columns] = []
-    holds: list[rows.Columns] = []
-    results: list[rows.Columns] = []
-    for expected, row, produced, delete, wishes in steps:
-        lane = db.lane(row.key.lane)
-        if delete:
-            if expected:
-                deletes.append((lane, row.key.user, expected))
-            elif _row(db, row.key).version:
-                return False
+    inserts: list[Step] = []
+    updates: list[Step] = []
+    deletes: list[Step] = []
+    ended: list[Step] = []
+    held: list[Step] = []
+    told: list[Step] = []
+    for step in steps:
+        expected, row, outcomes, delete, wishes = step
+        if not delete:
+            (updates if expected else inserts).append(step)
         elif expected:
-            updates.append((*rows.session_columns(row, lane), expected))
-        else:
-            inserts.append(rows.session_columns(row, lane))
+            deletes.append(step)
+        elif _row(db, row.key).version:
+            return False
         if expected and (wishes or (delete and row.wishes)):
-            ended.append((lane, row.key.user))
+            ended.append(step)
         if wishes and not delete:
-            holds += rows.hold_columns(row, lane)
-        results += [rows.outcome_columns(o, db.lane(o.key.lane)) for o in produced]
+            held.append(step)
+        if outcomes:
+            told.append(step)
+    holds = sum(len(step.row.wishes) for step in held)
     return (
-        _changed(db, "insert", inserts) == len(inserts)
-        and _changed(db, "update", updates) == len(updates)
-        and _changed(db, "delete", deletes) == len(deletes)
-        and _changed(db, "end_holds", ended) >= 0
-        and _changed(db, "add_hold", holds) == len(holds)
-        and _changed(db, "add_outcome", results) >= 0
+        _changed(db, "insert", inserts, rows.insert_columns) == len(inserts)
+        and _changed(db, "update", updates, rows.update_columns) == len(updates)
+        and _changed(db, "delete", deletes, rows.delete_columns) == len(deletes)
+        and _changed(db, "end_holds", ended, rows.end_holds_columns) >= 0
+        and _changed(db, "add_hold", held, rows.hold_columns) == holds
+        and _changed(db, "add_outcome", told, rows.outcome_columns) >= 0
     )
 
 
-def _changed(db: Database, query: str, values: list[rows.Columns]) -> int:
-    return db.connection.executemany(SQL[query], values).rowcount if values else 0
+def _changed(
+    db: Database, query: str, steps: list[Step], columns: Callable[[Step, int], list[rows.Columns]]
+) -> int:
+    """Carry out the query for all that these steps have for it; return the number of rows."""
+    if not steps:
+        return 0
+    return db.connection.executemany(SQL[query], _values(db, steps, columns)).rowcount
+
+
+def _values(
+    db: Database, steps: list[Step], columns: Callable[[Step, int], list[rows.Columns]]
+) -> Iterator[rows.Columns]:
+    """The values as they are written: thousands that waited would keep the collector busy."""
+    last, lane = None, 0
+    for step in steps:
+        lane_id = step.row.key.lane
+        if lane_id is not last:
+            last, lane = lane_id, db.lane(lane_id)
+        yield from columns(step, lane)
