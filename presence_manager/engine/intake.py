@@ -118,18 +118,18 @@ class Intake:
         while rows:
             now = self._now()
             deadline = sweep.deadline if now.at <= sweep.deadline else inf
-            staked = self._intents(rows, now, at_once=at_once)
+            steps, sends = self._intents(rows, now, at_once=at_once)
             try:
-                lost = await self._put([planned for planned, _ in staked], now)
+                lost = await self._put(steps, now)
             except LedgerError as error:
                 log.error("ledger.failed", error=str(error))
                 if not await self._take_unrecorded(rows, now, deadline):
                     raise
                 return
             again: list[Session] = []
-            for index, (row, (planned, send)) in enumerate(zip(rows, staked, strict=True)):
+            for index, (row, planned, send) in enumerate(zip(rows, steps, sends, strict=True)):
                 known = sweep.id in row.sweeps
-                if index in lost:
+                if lost and index in lost:
                     if not known or sweep.id in lost[index].sweeps:
                         again.append(lost[index])
                     continue
@@ -198,22 +198,24 @@ class Intake:
 
     def _intents(
         self, rows: list[Session], now: Now, *, at_once: bool
-    ) -> list[tuple[Step, Send | None]]:
+    ) -> tuple[list[Step], list[Send | None]]:
         """The next version of each; those unknown to the ledger differ in nothing but the key."""
-        staked: list[tuple[Step, Send | None]] = []
-        blank: tuple[Step, Send | None] | None = None
+        steps: list[Step] = []
+        sends: list[Send | None] = []
+        like: Step | None = None
         owing = bool(self._unrecorded)  # then one may have been cleared before, another not
+        send = None
         for row in rows:
             if row.version or owing:
-                staked.append(self._intent(row, now, at_once=at_once))
-            elif blank is None:
-                blank = self._intent(row, now, at_once=at_once)
-                staked.append(blank)
+                each, does = self._intent(row, now, at_once=at_once)
+            elif like is None:
+                each, does = like, send = self._intent(row, now, at_once=at_once)
+                the_same, the_rest = like.row[1:], like[2:]
             else:
-                like, send = blank
-                new: Session = _made(Session, (row.key, *like.row[1:]))
-                staked.append((_made(Step, (0, new, *like[2:])), send))
-        return staked
+                each, does = _made(Step, (0, _made(Session, (row.key, *the_same)), *the_rest)), send
+            steps.append(each)
+            sends.append(does)
+        return steps, sends
 
     def _intent(self, row: Session, now: Now, *, at_once: bool) -> tuple[Step, Send | None]:
         """The next version of the row, and what is to be sent if that is decided with it."""

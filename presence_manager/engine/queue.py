@@ -24,6 +24,7 @@ class LaneQueue:
 
     def __init__(self) -> None:
         self._ranks: dict[Rank, _Line] = {rank: _Line() for rank in Rank}
+        self._lines = tuple(self._ranks.items())
         self._turn = 0
         self._count = 0
         self.bound = 0  # entries with a deadline
@@ -63,9 +64,11 @@ class LaneQueue:
 
         Without `renewals` those that can wait do.
         """
+        if not self._count:
+            return None
         waiting = [
             rank
-            for rank, line in self._ranks.items()
+            for rank, line in self._lines
             if (line.row or line.heap) and line.first(rank) is not None
         ]
         if not renewals and waiting and waiting[-1] is Rank.RENEWAL:
