@@ -232,10 +232,15 @@ class Outcomes(Protocol):
     2. `forget` deletes those written before `before`, and says how many.
     3. `history` counts those of the origin and application that ended at `since` or later, by the
        number of whole intervals between `since` and their end, and by kind, in this order.
+    4. `told` answers which of the sessions have an outcome in the sweep, final or not.
     """
 
     async def outcomes(self, query: Query, after: int, limit: int) -> list[tuple[int, Outcome]]:
         """Return up to `limit` outcomes with their positions."""
+        ...
+
+    async def told(self, sweep_id: str, keys: Sequence[Key]) -> frozenset[Key]:
+        """Return those that have an outcome in the sweep."""
         ...
 
     async def forget(self, before: float) -> int:

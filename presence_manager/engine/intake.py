@@ -16,11 +16,11 @@ import structlog
 
 from presence_manager.core import change
 from presence_manager.core.decide import Send
-from presence_manager.core.key import Key, LaneId
+from presence_manager.core.key import LaneId
 from presence_manager.core.session import Session, Step, step
 from presence_manager.core.verdict import Verb
-from presence_manager.engine.books import of_sweep
 from presence_manager.engine.entry import Rank
+from presence_manager.engine.heard import hear, unnamed
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.plan import Now, attempt_for
 from presence_manager.engine.shield import to_the_end
@@ -58,6 +58,7 @@ class Intake:
         self._unrecorded = unrecorded
         self._window = window_of(1)
         self._more: dict[LaneId, asyncio.Event] = {}
+        self._waiting: set[LaneId] = set()
         self._read = False
         self.refills: set[asyncio.Task[None]] = set()
 
@@ -81,7 +82,8 @@ class Intake:
         from there when there is room.
         """
         seen: set[LaneId] = set()
-        async for rows in source:
+        async for named in source:
+            rows = await self._new(named) if seen else named
             seen.update(row.key.lane for row in rows)
             self._window = window_of(len(seen))
             room = {lane: self._room(lane) for lane in seen}
@@ -95,6 +97,17 @@ class Intake:
         self._read = self._sweep.all_taken = True
         for event in self._more.values():
             event.set()
+
+    async def _new(self, rows: list[Session]) -> list[Session]:
+        """Those whom the source has not named before, as far as the ledger can be asked."""
+        now = self._now()
+        if self._unrecorded.is_silent(now.at):
+            return rows
+        try:
+            async with asyncio.timeout(self._patience(now)):
+                return await unnamed(rows, self._sweep, self._lanes, self._ledger)
+        except (LedgerError, TimeoutError):
+            return rows
 
     async def _drain(self, source: Source) -> None:
         async for rows in source:
@@ -137,10 +150,8 @@ class Intake:
                     sweep.taken += 1
                     sweep.strangers += not row.version
                 if at_once:
-                    sweep.left.discard(row.key)
                     self._lanes[row.key.lane].submit(planned.row, self._rank, deadline, send)
                 else:
-                    sweep.left.add(row.key)
                     self._fetch(row.key.lane)
             rows = again
 
@@ -151,18 +162,24 @@ class Intake:
         """
         if self._unrecorded.is_silent(now.at):
             raise LedgerError("the ledger has failed just now: nothing was saved")
-        left = (self._sweep.deadline - now.at) / 3
+        patience = self._patience(now)
         putting = asyncio.ensure_future(self._ledger.put(steps))
         try:
-            async with asyncio.timeout(left if 0 < left < inf else None):
+            async with asyncio.timeout(patience):
                 return await asyncio.shield(putting)
         except TimeoutError:
             raise LedgerError(
-                f"the ledger has not answered for {left:.1f} s: whether this was saved is not known"
+                f"the ledger has not answered for {patience:.1f} s: whether this was saved is not "
+                "known"
             ) from None
         finally:
             if not putting.done():
                 putting.add_done_callback(partial(self._put_late, steps))
+
+    def _patience(self, now: Now) -> float | None:
+        """Seconds to wait for the ledger: a third of what there is; None without a deadline."""
+        left = (self._sweep.deadline - now.at) / 3
+        return left if 0 < left < inf else None
 
     def _put_late(self, steps: list[Step], putting: asyncio.Future[Mapping[int, Session]]) -> None:
         """See to what was written after we had given up, where nobody has seen to it meanwhile."""
@@ -234,6 +251,7 @@ class Intake:
         """Let the lane fetch what waits for it."""
         if lane not in self._more:
             self._more[lane] = asyncio.Event()
+            self._waiting.add(lane)
             task = asyncio.get_running_loop().create_task(self._refill(lane))
             self.refills.add(task)
             task.add_done_callback(self.refills.discard)
@@ -254,7 +272,6 @@ class Intake:
                 await more.wait()
             more.clear()
             found = False
-            waiting = [key for key in self._sweep.left if key.lane == lane_id]
             try:
                 async for rows in pages(self._ledger, scope, limit=chunk_of(self._window)):
                     left = [row for row in rows if self._is_left(row)]
@@ -262,18 +279,13 @@ class Intake:
                         found = True
                         await lane.room(self._window)
                         await to_the_end(self._take(left))
-                if not found:
-                    await self._look_up([key for key in waiting if key in self._sweep.left])
             except LedgerError as error:
                 log.error("ledger.failed", error=str(error))
                 found = True
                 await asyncio.sleep(PAUSE)
-
-    async def _look_up(self, keys: list[Key]) -> None:
-        """Hear of what another process has finished before we came to it. Raises LedgerError."""
-        for key in keys:
-            for _, outcome in await self._ledger.outcomes(of_sweep(key, self._sweep.id), 0, 1):
-                self._sweep.heard(outcome)
+        self._waiting.discard(lane_id)
+        if not self._waiting:
+            await hear(self._sweep, self._lanes, self._ledger, lane_id)
 
     def _is_left(self, row: Session) -> bool:
         """Whether nobody here is at work on the row, nor has given it up."""

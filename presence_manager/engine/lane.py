@@ -129,9 +129,10 @@ class Lane:
         """How many HTTP requests are under way."""
         return self._in_flight
 
-    def has(self, key: Key) -> bool:
-        """Whether the session is at work."""
-        return key in self.desk.entries
+    def has(self, key: Key, sweep_id: str = "") -> bool:
+        """Whether the session is at work, for that sweep if one is given."""
+        entry = self.desk.entries.get(key)
+        return entry is not None and (not sweep_id or sweep_id in entry.row.sweeps)
 
     async def room(self, window: int) -> None:
         """Wait until fewer than `window` sessions are at work here."""
@@ -159,7 +160,7 @@ class Lane:
 
         Unless the lane is stopped, the work itself goes on in the background.
         """
-        entries = [e for e in self.desk.entries.values() if sweep_id in e.row.sweeps]
+        entries = self.of(sweep_id)
         now = self.clock.now()
         for entry in entries:
             entry.deadline = min(entry.deadline, now)
@@ -175,6 +176,10 @@ class Lane:
                 await asyncio.wait(self._tasks)
         self._room.set()
         await self._share.settle()
+
+    def of(self, sweep_id: str) -> list[Entry]:
+        """What is at work for the sweep."""
+        return [e for e in self.desk.entries.values() if sweep_id in e.row.sweeps]
 
     async def _give_up(self, entries: list[Entry], seconds: float) -> None:
         """Leave these for later: at once what is idle, what is in flight within `seconds`."""

@@ -116,11 +116,11 @@ def owners_of(row: Session) -> set[str]:
 class Sweep:
     """The state of a running sweep; `deadline` is in seconds since the epoch.
 
-    What is `left` waits in the ledger until its lane has room. What another process had finished
-    by then was `strange`.
+    `owner` is the process that it is of; what another one finished is `strange`, and counted once.
     """
 
     started: float
+    owner: str = ""
     id: str = field(default_factory=new_sweep_id)
     deadline: float = inf
     taken: int = 0
@@ -131,7 +131,6 @@ class Sweep:
     all_taken: bool = False
     complete: bool = True
     unfinal: dict[Key, Outcome] = field(default_factory=dict)
-    left: set[Key] = field(default_factory=set)
     strange: set[Key] = field(default_factory=set)
     moved: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -143,10 +142,10 @@ class Sweep:
     def became(self, outcome: Outcome) -> None:
         """Count an outcome; a later one of the session replaces one not final, or not recorded."""
         key, kind = outcome.key, outcome.kind
-        if self.left:
-            self.left.discard(key)
         if self.strange and key in self.strange:
             return
+        if outcome.owner != self.owner:
+            self.strange.add(key)
         before = self.unfinal.pop(key, None) if self.unfinal else None
         if before is None:
             self.done += 1
@@ -157,12 +156,6 @@ class Sweep:
             self.unfinal[key] = outcome
         self.last = outcome
         self.moved.set()
-
-    def heard(self, outcome: Outcome) -> None:
-        """Count an outcome that the ledger had, unless a lane was quicker to tell of it."""
-        if outcome.key in self.left:
-            self.became(outcome)
-            self.strange.add(outcome.key)
 
     def progress(self, now: float) -> Progress:
         """How far it is."""

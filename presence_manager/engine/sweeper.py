@@ -81,6 +81,7 @@ class Sweeper:
         `engine.unrecorded`). Raises LedgerError when there is no such thing, or no reading it.
         """
         requests, refused = self._lanes.counts()
+        sweep.owner = self._now().owner
         self._running[sweep.id] = sweep
         if self._hurried:
             sweep.deadline = min(sweep.deadline, self._clock.now())

@@ -184,6 +184,11 @@ class MemoryLedger:
                 found.append((place, outcome))
         return found
 
+    async def told(self, sweep_id: str, keys: Sequence[Key]) -> frozenset[Key]:
+        """Return which of these sessions have an outcome in the sweep."""
+        self._check()
+        return frozenset(key for key in keys if (sweep_id, key) in self._places)
+
     async def forget(self, before: float) -> int:
         """Delete the outcomes of before `before` (seconds since the epoch); return how many."""
         self._check()

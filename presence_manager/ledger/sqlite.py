@@ -144,6 +144,10 @@ class SqliteLedger:
         """Return up to `limit` matching outcomes after the position `after`, with positions."""
         return await self._run(lambda db: store.outcomes(db, query, after, limit), writes=False)
 
+    async def told(self, sweep_id: str, keys: Sequence[Key]) -> frozenset[Key]:
+        """Return which of these sessions have an outcome in the sweep."""
+        return await self._run(lambda db: store.told(db, sweep_id, keys), writes=False)
+
     async def forget(self, before: float) -> int:
         """Delete the outcomes of before `before` (seconds since the epoch); return how many."""
         total = 0

@@ -178,6 +178,18 @@ def outcomes(db: Database, query: Query, after: int, limit: int) -> list[tuple[i
         raise damaged(db.path, f"an outcome holds {error}") from error
 
 
+def told(db: Database, sweep_id: str, keys: Sequence[Key]) -> frozenset[Key]:
+    """Return which of these sessions have an outcome in the sweep."""
+    users: dict[LaneId, list[str]] = {}
+    for key in keys:
+        users.setdefault(key.lane, []).append(key.user)
+    found: set[Key] = set()
+    for lane, asked in users.items():
+        values = (sweep_id, db.find_lane(lane), json.dumps(asked))
+        found.update(Key(lane, user) for (user,) in db.connection.execute(SQL["told"], values))
+    return frozenset(found)
+
+
 def forget(db: Database, before: float, limit: int) -> int:
     """Delete up to `limit` outcomes of before `before`; return how many."""
     return db.connection.execute(SQL["forget"], (before, limit)).rowcount

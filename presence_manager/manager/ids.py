@@ -46,9 +46,8 @@ class Ids:
         return Scope(origin=self.origin, app=self.app, tenant=narrow, owner=owner)
 
     async def chunks(self, users: Users, tenant: str | None) -> AsyncIterator[list[Session]]:
-        """The users as rows that the ledger need not know, each once, a chunk at a time."""
-        seen: set[Key] = set()
-        chunk: list[Session] = []
+        """The users as rows that the ledger need not know, a chunk at a time, each once in it."""
+        chunk: dict[Key, Session] = {}
         lanes: dict[str | None, LaneId] = {}
         async for user in _each(users):
             name, where = (user, tenant) if isinstance(user, str) else (user[1], user[0])
@@ -58,15 +57,14 @@ class Ids:
                 lanes[where] = key.lane
             else:
                 key = Key(lane, name if is_folded(name) else checked(name, "user"))
-            if key in seen:
+            if key in chunk:
                 continue
-            seen.add(key)
-            chunk.append(blank(key))
+            chunk[key] = blank(key)
             if len(chunk) == CHUNK:
-                yield chunk
-                chunk = []
+                yield list(chunk.values())
+                chunk.clear()
         if chunk:
-            yield chunk
+            yield list(chunk.values())
 
 
 def checked(text: str, what: str) -> str:

@@ -274,6 +274,17 @@ async def test_outcomes_3_history_reads_as_far_back_as_it_must(
     assert await ledger.history(ORIGIN, APP, now, 60.0) == [(0, Kind.CLEARED, 4)]
 
 
+async def test_outcomes_4_who_has_been_told_of(ledger: Ledger) -> None:
+    other = LANE._replace(tenant="tenant-2")
+    ends = outcome("a"), outcome("b", kind=Kind.FAILED), outcome("c", sweep_id="another")
+    await write(ledger, *ends, outcome("a", lane=other))
+    keys = [Key(lane, user) for lane in (LANE, other) for user in ("a", "b", "c", "d")]
+    keys.append(Key(LANE._replace(tenant="unknown"), "a"))
+    sweep_id = ends[0].sweep_id
+    assert await ledger.told(sweep_id, keys) == {keys[0], keys[1], keys[4]}
+    assert await ledger.told(sweep_id, []) == frozenset()
+
+
 USES: list[Callable[[Ledger], Awaitable[object]]] = [
     lambda ledger: ledger.get([]),
     lambda ledger: ledger.put([]),
@@ -290,6 +301,7 @@ USES: list[Callable[[Ledger], Awaitable[object]]] = [
     lambda ledger: ledger.search(Search(origin=ORIGIN, app=APP), None, 1),
     lambda ledger: ledger.outcomes(ALL, 0, 1),
     lambda ledger: ledger.history(ORIGIN, APP, 0.0, 1.0),
+    lambda ledger: ledger.told("one", []),
     lambda ledger: ledger.forget(0.0),
 ]
 

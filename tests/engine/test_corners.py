@@ -24,7 +24,7 @@ from presence_manager.engine.gate import Gate
 from presence_manager.engine.plan import Now, begin, conclude, refuse
 from presence_manager.engine.shield import to_the_end
 from presence_manager.engine.sweep import Sweep
-from presence_manager.errors import SignInRefused
+from presence_manager.errors import LedgerError, SignInRefused
 
 from .virtual import (
     APP,
@@ -416,19 +416,40 @@ async def test_what_another_process_finishes_before_it_is_fetched_is_told_as_wel
         assert report.seconds < 10.0
 
 
-def test_what_is_heard_from_the_ledger_is_counted_once() -> None:
-    sweep = Sweep(started=START, taken=2, all_taken=True)
-    other = KEY._replace(user=user(2))
-    sweep.left = {KEY}
-    outcome = Outcome(KEY, Kind.CLEARED, sweep.id, START)
-    sweep.heard(outcome)
-    sweep.became(outcome)  # a lane that was at it as well tells of it later
-    sweep.heard(outcome)
+def test_what_another_process_did_is_counted_once() -> None:
+    sweep = Sweep(started=START, owner="me", taken=3, all_taken=True)
+    outcome = Outcome(KEY, Kind.CLEARED, sweep.id, START, owner="another")
+    sweep.became(outcome)
+    sweep.became(outcome)  # a lane looked it up, and all was looked through as well
     assert (sweep.done, sweep.counts, sweep.finished) == (1, {Kind.CLEARED: 1}, False)
-    sweep.heard(outcome._replace(key=other))  # a lane has told of that one before
-    assert sweep.done == 1
-    sweep.became(outcome._replace(key=other))
+    failed = outcome._replace(key=KEY._replace(user=user(2)), kind=Kind.FAILED, owner="me")
+    sweep.became(failed)
+    sweep.became(failed._replace(kind=Kind.CLEARED))
+    assert (sweep.done, sweep.counts[Kind.CLEARED], sweep.counts[Kind.FAILED]) == (2, 2, 0)
+    sweep.became(outcome._replace(key=KEY._replace(user=user(3)), owner="me"))
     assert sweep.finished
+
+
+@pytest.mark.usefixtures("small")
+@virtual
+async def test_who_is_named_again_is_cleared_once_however_far_off() -> None:
+    graph, ledger = FakeGraph(latency=0.05), SharedLedger()
+    async with manager(graph, ledger, graph={"budget": 10_000, "in_flight": 1}) as presence:
+        for deadline in (None, 60.0):
+            named = [user(n) for n in range(200)]
+            report = await presence.sweep(named + named[::7] + named, deadline=deadline)
+            assert (report.counts, report.requests) == ({Kind.ALREADY_GONE: 200}, 200)
+
+
+@virtual
+async def test_who_is_named_again_is_cleared_again_where_the_ledger_cannot_be_asked() -> None:
+    class Deaf(SharedLedger):
+        async def told(self, sweep_id: str, keys: Any) -> Any:
+            raise LedgerError("not now")
+
+    async with manager(FakeGraph(), Deaf()) as presence:
+        report = await presence.sweep([user(n % 1_500) for n in range(3_000)])
+        assert report.ok and report.counts[Kind.ALREADY_GONE] >= 1_500
 
 
 @virtual

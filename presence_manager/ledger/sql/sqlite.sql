@@ -181,6 +181,10 @@ WHERE position > :after
   AND (:since IS NULL OR at >= :since)
 ORDER BY position LIMIT :limit
 
+-- name: told
+SELECT user FROM outcomes
+WHERE sweep = ? AND lane = ? AND user IN (SELECT value FROM json_each(?))
+
 -- name: forget
 DELETE FROM outcomes WHERE position IN (
     SELECT position FROM outcomes WHERE at < ? ORDER BY position LIMIT ?)
