@@ -120,7 +120,7 @@ class Session(NamedTuple):
         """The hold whose pair is wanted at `now`; a tracked one only where there is no other."""
         tracked = None
         for wish in reversed(self.wishes):
-            if wish.live(now):
+            if now < wish.until:
                 if wish.pair is not None:
                     return wish
                 tracked = tracked or wish
@@ -128,7 +128,10 @@ class Session(NamedTuple):
 
     def wish(self, name: str) -> Wish | None:
         """The hold of that name, live or not."""
-        return next((wish for wish in self.wishes if wish.name == name), None)
+        for wish in self.wishes:
+            if wish.name == name:
+                return wish
+        return None
 
     def evolve(self, now: float, owner: str, **changes: Any) -> Session:
         """Return the next version of the row, written by `owner`.

@@ -144,7 +144,7 @@ class Sweep:
         key, kind = outcome.key, outcome.kind
         if self.strange and key in self.strange:
             return
-        if outcome.owner != self.owner:
+        if kind.final and outcome.owner != self.owner:
             self.strange.add(key)
         before = self.unfinal.pop(key, None) if self.unfinal else None
         if before is None:

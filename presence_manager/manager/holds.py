@@ -113,7 +113,10 @@ class Holds:
 
     def named(self, key: Key, name: str) -> Hold | None:
         """The live handle of that name, the newest, if a caller of this process has one."""
-        return next((h for h in reversed(self._handles.get(key, ())) if h.key == name), None)
+        for hold in reversed(self._handles.get(key, ())):
+            if hold.key == name:
+                return hold
+        return None
 
     def is_alone(self, hold: Hold) -> bool:
         """Whether no other caller of this process holds the user."""
