@@ -42,6 +42,8 @@ class Finish:
 
 Action = Send | Wait | Rest | Finish
 
+_CLEAR = Send(Verb.CLEAR)
+
 
 def decide(
     row: Session, now: float, terms: Terms, certain: float | None = None, unsent_by: str = ""
@@ -67,7 +69,7 @@ def decide(
         return Finish(Kind.LAPSED, gone=True)
     if row.answer is not None and now < row.sets_settle:
         return Wait(row.sets_settle)
-    return Send(Verb.CLEAR)
+    return _CLEAR
 
 
 def may_be_live(row: Session, terms: Terms, certain: float | None = None) -> bool:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import ceil, isfinite
+from secrets import token_hex
 from typing import NamedTuple
-from uuid import uuid4
 
 import structlog
 
@@ -206,7 +206,7 @@ class Holds:
             name = request.key
             if name is None:
                 ends = request.ttl is not None or request.until is not None
-                name = ("" if ends else UNNAMED) + uuid4().hex
+                name = ("" if ends else UNNAMED) + token_hex(16)
             if not 0 < len(name) <= 200:
                 raise ValueError("key= is 1 to 200 characters long")
         except (TypeError, ValueError) as error:
