@@ -367,8 +367,8 @@ class PresenceManager:
     ) -> Report:
         """Clear all sessions of this process, or those of `users`, or with `everyone` all.
 
-        `users` are ids or (tenant, id) pairs, from an iterable or an async iterable; those that
-        the ledger does not know are cleared all the same, and all their holds end. `tenant`
+        `users` are ids or (tenant, id) pairs, from an iterable or an async iterable of any length;
+        each is cleared once, known to the ledger or not, and all its holds end. `tenant`
         narrows to one tenant, and is the one meant where a user comes without. Ends within
         `deadline` seconds plus one; what is left then goes on in the background. `progress` is
         called at most ten times a second. `sweep_id` is a name never used before, by default a new
