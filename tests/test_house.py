@@ -20,7 +20,7 @@ HOUSE = "presence_manager"
 LONGEST_FILE = 300
 LONGER = {  # more documentation than code
     "presence_manager/manager/manager.py": 465,  # the face
-    "presence_manager/ports.py": 345,  # the clauses
+    "presence_manager/ports.py": 350,  # the clauses
 }
 LARGEST_ROOM = 1 / 6
 

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from typing import Literal
 
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Outcome
-from presence_manager.core.pair import Pair
+from presence_manager.core.pair import SHORTEST_LEASE, Pair, checked_lease
 from presence_manager.core.session import Wish
 from presence_manager.engine.shield import unless_closed
 from presence_manager.errors import HoldTimeout, PresenceError
@@ -150,6 +151,15 @@ class HoldRequest:
     timeout: float | None = None
     wait: bool = True
     detached: bool = False
+
+    def whole_life(self, seconds: float) -> float:
+        """The lease of a hold that nobody will renew: until it ends, or as short as Graph takes.
+
+        Raises ValueError for one that has no end.
+        """
+        if self.until is None and self.ttl is None:
+            raise ValueError("a detached hold needs until= or ttl=: nobody else would end it")
+        return checked_lease(max(SHORTEST_LEASE, ceil(seconds)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from math import ceil, isfinite
+from math import isfinite
 from secrets import token_hex
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import structlog
 
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Outcome
-from presence_manager.core.pair import SHORTEST_LEASE, checked_lease, pair_of
+from presence_manager.core.pair import checked_lease, pair_of
 from presence_manager.core.session import UNNAMED, Known, Session, Wish
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.placing import Placing
@@ -199,7 +199,7 @@ class Holds:
             if until <= now:
                 raise ValueError("until= lies in the past: the hold would end before it began")
             if request.detached:
-                lease = _whole_life(request, until - now)
+                lease = request.whole_life(until - now)
             timeout = defaults.timeout if request.timeout is None else request.timeout
             if not timeout > 0:
                 raise ValueError(f"timeout is in seconds, more than 0, not {timeout}")
@@ -289,13 +289,6 @@ class Holds:
             self._handles[key] = left
         else:
             self._handles.pop(key, None)
-
-
-def _whole_life(request: HoldRequest, seconds: float) -> float:
-    """The lease of a hold that nobody will renew: until it ends, or as short as Graph takes."""
-    if request.until is None and request.ttl is None:
-        raise ValueError("a detached hold needs until= or ttl=: nobody else would end it")
-    return checked_lease(max(SHORTEST_LEASE, ceil(seconds)))
 
 
 def _seen(done: asyncio.Future[Outcome]) -> None:
