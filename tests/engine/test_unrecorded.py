@@ -435,11 +435,18 @@ async def test_what_a_full_lane_left_is_cleared_but_for_what_another_process_is_
             patch.setattr(sources, "WINDOW", 100)
             patch.setattr(sources, "CHUNK", 25)
             sweep = asyncio.create_task(presence.sweep(many, deadline=60.0))
-            await asyncio.sleep(1.35)  # some have been answered, so that there is room for more
-            ledger.writes = False
-            await asyncio.sleep(6.0)
+            await asyncio.sleep(0.1)  # all are committed, and a hundred on their way
+
+            async def put(steps: Sequence[Step]) -> Mapping[int, Session]:
+                ledger.writes &= all(each.row.user < many[100] for each in steps)
+                return await FailingLedger.put(ledger, steps)
+
+            patch.setattr(ledger, "put", put)  # it fails when the first of the others are fetched
+            await asyncio.sleep(7.0)
+            assert not ledger.writes
             assert len(graph.sent) == len(many) - 1
             assert not sweep.done(), "one is left, and is neither cleared nor given up"
+            patch.undo()
             ledger.writes = True
             report = await sweep
         assert report.ok
