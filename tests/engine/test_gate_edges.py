@@ -16,12 +16,12 @@ CEILING = 10_000
 
 
 def probing() -> Gate:
-    """A gate that has used what is proven, and now tries more, twenty at a time."""
+    """A gate that was never refused, has used what is proven, and tries more, twenty at a time."""
     gate = Gate(GateTerms())
-    give(gate, AT, FIRST)
-    gate.leave(FIRST)
-    gate.answered(AT, FIRST)
-    gate.accept(AT, AT, FIRST)
+    give(gate, AT, FIRST + 1)
+    gate.leave(FIRST + 1)
+    gate.answered(AT, FIRST + 1)
+    gate.accept(AT, AT, FIRST + 1)
     draw = gate.draw(AT, 100)
     assert draw is not None
     assert (draw.limit, draw.want) == (CEILING, 40)
