@@ -77,7 +77,8 @@ class Report:
     `ok` when nothing failed, nothing is unfinished, and all sessions were taken in before the
     deadline (`complete`). `problems` holds the first outcomes that
     are not success. `requests` and `refused` count what this sweep's lanes sent meanwhile.
-    `unrecorded` are the outcomes that the ledger could not be told of: it does not have these.
+    `unrecorded` are the first outcomes that the ledger could not be told of, and does not have, and
+    `unrecorded_total` is the number of all.
     `note` is a question for the operator, when the figures look like a mistake.
     """
 
@@ -88,6 +89,7 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     problems: tuple[Outcome, ...] = ()
     unrecorded: tuple[Outcome, ...] = ()
+    unrecorded_total: int = 0
     note: str = ""
     complete: bool = True
 

@@ -25,7 +25,7 @@ from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.plan import Now, attempt_for
 from presence_manager.engine.shield import to_the_end
 from presence_manager.engine.sources import Source, chunk_of, pages, window_of
-from presence_manager.engine.sweep import Release, Sweep, release_all
+from presence_manager.engine.sweep import Release, Sweep
 from presence_manager.engine.unrecorded import PAUSE, Unrecorded
 from presence_manager.errors import LedgerError
 from presence_manager.ports import Ledger, Scope
@@ -101,7 +101,7 @@ class Intake:
     async def _new(self, rows: list[Session]) -> list[Session]:
         """Those whom the source has not named before, as far as the ledger can be asked."""
         now = self._now()
-        if self._unrecorded.is_silent(now.at):
+        if self._unrecorded.is_silent:
             return rows
         try:
             async with asyncio.timeout(self._patience(now)):
@@ -136,7 +136,7 @@ class Intake:
                 lost = await self._put(steps, now)
             except LedgerError as error:
                 log.error("ledger.failed", error=str(error))
-                if not await self._take_unrecorded(rows, now, deadline):
+                if not await self._take_unrecorded(rows, deadline):
                     raise
                 return
             again: list[Session] = []
@@ -160,14 +160,20 @@ class Intake:
 
         What is written after we have given up says that the sessions are being cleared: they are.
         """
-        if self._unrecorded.is_silent(now.at):
+        if self._unrecorded.is_silent:
             raise LedgerError("the ledger has failed just now: nothing was saved")
         patience = self._patience(now)
+        time = asyncio.get_running_loop().time
+        began = time()
         putting = asyncio.ensure_future(self._ledger.put(steps))
         try:
             async with asyncio.timeout(patience):
                 return await asyncio.shield(putting)
+        except LedgerError:
+            self._unrecorded.failed_for(time() - began)
+            raise
         except TimeoutError:
+            self._unrecorded.failed_for(time() - began)
             raise LedgerError(
                 f"the ledger has not answered for {patience:.1f} s: whether this was saved is not "
                 "known"
@@ -192,12 +198,12 @@ class Intake:
             if index not in lost and not seen_to:
                 lane.submit(row, self._rank)
 
-    async def _take_unrecorded(self, rows: list[Session], began: Now, deadline: float) -> bool:
+    async def _take_unrecorded(self, rows: list[Session], deadline: float) -> bool:
         """Clear them without the ledger, as far as that may be; whether any of them may."""
         sweep, books = self._sweep, self._unrecorded
-        rows = await books.known(rows, self._now().at - began.at)
+        rows = await books.known(rows)
         now = self._now()
-        everyone = now.at if self._release is release_all else 0.0
+        everyone = now.at if self._release.everyone else 0.0
         staked = [(row, *self._intent(row, now, at_once=True)) for row in rows]
         leaving = [books.may_leave(row, planned.row, now) for row, planned, _ in staked]
         if not any(leaving):
@@ -236,7 +242,7 @@ class Intake:
 
     def _intent(self, row: Session, now: Now, *, at_once: bool) -> tuple[Step, Send | None]:
         """The next version of the row, and what is to be sent if that is decided with it."""
-        new = self._release(now.adopt(row), now, self._sweep.id)
+        new = self._release.next(now.adopt(row), now, self._sweep.id)
         send = None
         if at_once and new.attempt is None:
             action = now.decide(new)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
+from typing import NamedTuple
 
 import structlog
 
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 
 PROBLEMS = 100
 """Outcomes that a report carries; all are in the ledger."""
+UNRECORDED = 10_000
+"""The same for those that the ledger was not told of, which are nowhere else."""
 PROGRESS_EVERY = 0.1
 """Seconds between two calls of a progress callback, at least."""
 STRANGERS = 20
@@ -31,8 +34,15 @@ STRANGERS = 20
 LAST_WORD = 0.9
 """Seconds after its deadline within which a sweep has written down what it left."""
 
-Release = Callable[[Session, Now, str], Session]
-"""How a sweep ends the holds of a session: (row, now, sweep id) to its next version."""
+
+class Release(NamedTuple):
+    """How a sweep ends the holds of a session: (row, now, sweep id) to its next version.
+
+    That of `everyone` ends all there are, those that cannot be read just now among them.
+    """
+
+    next: Callable[[Session, Now, str], Session]
+    everyone: bool = False
 
 
 def found(row: Session, now: Now) -> Session:
@@ -41,18 +51,23 @@ def found(row: Session, now: Now) -> Session:
     return change.found(row, live_until, now.owner, now.terms)
 
 
-def release_all(row: Session, now: Now, sweep_id: str) -> Session:
-    """End all holds of the session, in every process."""
+def _end_all(row: Session, now: Now, sweep_id: str) -> Session:
     row = found(row, now)
     return change.release(row, now.at, now.owner, sweep_id=sweep_id)
 
 
+release_all = Release(_end_all, everyone=True)
+"""End all holds of the session, in every process."""
+
+
+@Release
 def release_own(row: Session, now: Now, sweep_id: str) -> Session:
     """End the holds of this process only."""
     own = frozenset(wish.name for wish in row.wishes if wish.owner == now.owner)
     return change.release(row, now.at, now.owner, names=own, sweep_id=sweep_id)
 
 
+@Release
 def release_unnamed(row: Session, now: Now, sweep_id: str) -> Session:
     """End those holds of this process that no other can go on with."""
     own = frozenset(w.name for w in row.wishes if w.owner == now.owner and not w.resumable)
@@ -69,6 +84,7 @@ def is_kept(row: Session, now: Now) -> bool:
 def release_one(wish: Wish) -> Release:
     """End one hold, unless it was put again meanwhile: the last word wins."""
 
+    @Release
     def release(row: Session, now: Now, sweep_id: str) -> Session:
         names = frozenset({wish.name} if row.wish(wish.name) == wish else ())
         return change.release(row, now.at, now.owner, names=names, sweep_id=sweep_id)
@@ -85,6 +101,7 @@ def release_dead(
     With `resumed`, which takes their keys, go on with the holds that somebody can still end.
     """
 
+    @Release
     def release(row: Session, now: Now, sweep_id: str) -> Session:
         attempt = row.attempt
         if attempt is not None and attempt.owner in gone:
@@ -172,6 +189,7 @@ class Sweep:
         """How it went."""
         gone = self.counts.get(Kind.ALREADY_GONE, 0)
         unfinal = self.unfinal.values()
+        unrecorded = [outcome for outcome in unfinal if not outcome.recorded]
         note = ""
         if self.strangers >= STRANGERS and gone == self.strangers == self.taken:
             note = (
@@ -188,6 +206,7 @@ class Sweep:
             refused=refused,
             counts={str(kind): n for kind, n in self.counts.items() if n},
             problems=tuple(islice((o for o in unfinal if not o.kind.final), PROBLEMS)),
-            unrecorded=tuple(o for o in unfinal if not o.recorded),
+            unrecorded=tuple(unrecorded[:UNRECORDED]),
+            unrecorded_total=len(unrecorded),
             note=note,
         )

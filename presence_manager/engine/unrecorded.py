@@ -80,21 +80,23 @@ class Unrecorded:
     def __len__(self) -> int:
         return len(self.owed)
 
-    def is_silent(self, at: float) -> bool:
+    @property
+    def is_silent(self) -> bool:
         """Whether the ledger has failed just now: a lock makes each call wait for seconds."""
-        return at < self._silent_until
+        return asyncio.get_running_loop().time() < self._silent_until
 
-    async def known(self, rows: Sequence[Session], failed_for: float) -> list[Session]:
-        """The rows as far as they are known; the ledger has failed after so many seconds."""
-        silent_until = self._now().at + 3.0 * failed_for
-        self._silent_until = max(self._silent_until, silent_until)
+    def failed_for(self, seconds: float) -> None:
+        """The ledger has failed after so long: do not ask it for three times as long."""
+        self._silent_until = asyncio.get_running_loop().time() + 3.0 * seconds
+
+    async def known(self, rows: Sequence[Session]) -> list[Session]:
+        """The rows as far as they are known, where the ledger cannot be written."""
         blank = [row.key for row in rows if not row.version]
         with suppress(LedgerError, TimeoutError):  # then nobody is known to hold these
             async with asyncio.timeout(PAUSE):
                 await self.mark()
-                if blank:
-                    found = {row.key: row for row in await self._ledger.get(blank) if row.version}
-                    rows = [found.get(row.key, row) for row in rows]
+                found = {row.key: row for row in await self._ledger.get(blank) if row.version}
+                rows = [found.get(row.key, row) for row in rows]
         return [self._lanes[row.key.lane].unrecorded(row.key) or row for row in rows]
 
     async def mark(self) -> None:
@@ -105,6 +107,7 @@ class Unrecorded:
         if not self._marked:
             await self._ledger.mark(self._owner, on=True)
             self._marked = True
+            self._go_on_telling()
 
     def may_leave(self, row: Session, planned: Session, now: Now) -> bool:
         """Whether the session is ours alone, and nobody wants it shown any more."""
@@ -122,8 +125,7 @@ class Unrecorded:
         ended |= frozenset(row.wishes) - frozenset(planned.wishes)
         self.owed[row.key] = ended, max(until, all_until)
         self._rest(row.key)
-        if not self._stopped and (self._telling is None or self._telling.done()):
-            self._telling = asyncio.get_running_loop().create_task(self._tell())
+        self._go_on_telling()
         if planned.version < 0:
             return planned
         return planned._replace(version=-planned.version)
@@ -148,31 +150,35 @@ class Unrecorded:
             self._telling.cancel()
             await asyncio.wait({self._telling})
 
+    def _go_on_telling(self) -> None:
+        if not self._stopped and (self._telling is None or self._telling.done()):
+            self._telling = asyncio.get_running_loop().create_task(self._tell())
+
     async def _tell(self) -> None:
         """Once the ledger works again, let it know; and clear once more what it still has."""
-        while self.owed:
+        while self.owed or self._marked:
             await asyncio.sleep(PAUSE)
             with suppress(LedgerError):
                 await self._tell_some()
-        with suppress(LedgerError):
-            await self._ledger.mark(self._owner, on=False)
-            self._marked = bool(self.owed)
+                if not self.owed:
+                    self._marked = False  # first: who owes something from now on marks again
+                    await self._ledger.mark(self._owner, on=False)
 
     async def _tell_some(self) -> None:
-        keys = [key for key in self.owed if not self._lanes[key.lane].has(key)][:AT_ONCE]
-        rows = await self._ledger.get(keys)
+        told = {key: self.owed[key] for key in self.owed if not self._lanes[key.lane].has(key)}
+        rows = await self._ledger.get(list(told)[:AT_ONCE])
         now = self._now()
         steps: list[Step] = [step(row, self._told(row, now)) for row in rows if row.version]
         lost = await self._ledger.put(steps) if steps else {}
         behind = {row.key for row in lost.values()}
+        done = {each.row.key: each.row for each in steps}
         for row in rows:
-            if not row.version:
-                del self.owed[row.key]
-        for each in steps:
-            key = each.row.key
-            if key not in behind:
-                del self.owed[key]
-                self._lanes[key.lane].submit(each.row, Rank.SWEEP)
+            key = row.key
+            if key in behind or self.owed[key] != told[key]:  # it was cleared again meanwhile
+                continue
+            del self.owed[key]
+            if key in done:
+                self._lanes[key.lane].submit(done[key], Rank.SWEEP)
 
     def _told(self, row: Session, now: Now) -> Session:
         """The row with the clear as one whose answer was lost; holds made since stay."""

@@ -136,6 +136,6 @@ def of_report(report: Report) -> ReportShape:
         "refused": report.refused,
         "counts": report.counts,
         "problems": [of_outcome(outcome) for outcome in report.problems],
-        "unrecorded": len(report.unrecorded),
+        "unrecorded": report.unrecorded_total,
         "note": report.note,
     }

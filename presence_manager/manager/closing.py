@@ -107,7 +107,7 @@ async def sweep_own(
     """Clear what this process holds, until `by` on the loop's clock.
 
     That is what the ledger says; where it cannot be read within a third of the time there is, what
-    is `held` by memory. Raises LedgerError when it cannot be read and nothing is held.
+    is `held` by memory. Raises LedgerError when it fails and nothing is held.
     """
     time = asyncio.get_running_loop().time
     trouble: list[LedgerError] = []

@@ -17,10 +17,10 @@ from presence_manager.core.pair import checked_lease, pair_of
 from presence_manager.core.session import UNNAMED, Known, Session, Wish
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.placing import Placing
-from presence_manager.errors import Closed, HoldTimeout, InvalidHold, PresenceError
+from presence_manager.errors import Closed, InvalidHold, PresenceError
 from presence_manager.manager.hold import Ended, Hold, HoldFailed, HoldRequest
 from presence_manager.manager.ids import instant
-from presence_manager.manager.refusal import refusal, unwritten
+from presence_manager.manager.refusal import late, refusal, replaced, unwritten
 from presence_manager.ports import Clock
 from presence_manager.settings import HoldSettings
 
@@ -102,11 +102,11 @@ class Holds:
             return results
         except PresenceError as error:  # the ledger: Graph was not asked
             for position, one in asked.items():
-                self._withdraw(one.hold)
+                self._withdraw(one)
                 results[position] = HoldFailed(one.request, error)
             return results
         for position, one in asked.items():
-            failure = one.hold.failure if one.request.wait else None
+            failure = self._failure(one) if one.request.wait else None
             if failure is not None:
                 results[position] = HoldFailed(one.request, failure)
         return results
@@ -235,7 +235,7 @@ class Holds:
         hold.pending(one.wish.pair, one.wish.until)
 
     async def _wait(self, asked: list[_Asked]) -> None:
-        """Wait until all are shown or refused, or their time is over."""
+        """Wait until all that wait are shown or refused, or their time is over."""
         waiting = [one for one in asked if one.request.wait]
         started = self._clock.now()
         for timeout in sorted({one.timeout for one in waiting}):
@@ -247,21 +247,22 @@ class Holds:
             left = started + timeout - self._clock.now()
             if futures:
                 await asyncio.wait(futures, timeout=max(0.0, left))
-        for one in waiting:
-            if one.hold.state == "pending":
-                self._time_out(one)
 
-    def _time_out(self, one: _Asked) -> None:
+    def _failure(self, one: _Asked) -> PresenceError | None:
+        """Why the hold is not shown, if it is not; one whose time is over is withdrawn."""
         hold = one.hold
-        verdict = self._trouble(one.key)
-        why = f" ({verdict.message or verdict.code or verdict.judgement})" if verdict else ""
-        text = (
-            f"user {hold.user} was not shown as {hold.pair} within {one.timeout:g} s{why}; the "
-            "hold is withdrawn, and the session cleared in the background if a request has left"
-        )
-        self._withdraw(hold, HoldTimeout(text))
+        if hold.state != "pending":
+            return hold.failure
+        if hold.wish is not one.wish:
+            return replaced(hold, one.wish.pair, one.timeout)
+        self._withdraw(one, late(hold, one.timeout, self._trouble(one.key)))
+        return hold.failure
 
-    def _withdraw(self, hold: Hold, error: PresenceError | None = None) -> None:
+    def _withdraw(self, one: _Asked, error: PresenceError | None = None) -> None:
+        """End it in the background, unless it was put again meanwhile: that one stays."""
+        hold = one.hold
+        if hold.wish is not one.wish:
+            return
         with suppress(Closed):  # then the closing sweep sees to it, or the next start
             self._release(hold).add_done_callback(_seen)
         self._end(hold, "withdrawn", error)
@@ -272,8 +273,7 @@ class Holds:
             return
         placing.exception()  # seen: nobody waits for it any more
         for one in asked:
-            if one.hold.wish is one.wish:  # else it was put again meanwhile: that one stays
-                self._withdraw(one.hold)
+            self._withdraw(one)
 
     def released(self, hold: Hold) -> None:
         """The hold's end is committed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from presence_manager.core.pair import Pair
 from presence_manager.core.verdict import Verdict
 from presence_manager.errors import HoldRefused, HoldTimeout
 from presence_manager.manager.hold import Hold
@@ -37,4 +38,21 @@ def unwritten(user: str, seconds: float) -> HoldTimeout:
     return HoldTimeout(
         f"the hold of user {user} could not be written down within {seconds:g} s, for the ledger "
         "does not answer; it is withdrawn as soon as that does. Is its disk well?"
+    )
+
+
+def late(hold: Hold, seconds: float, verdict: Verdict | None) -> HoldTimeout:
+    """The error of a hold that Graph has not accepted in time; `verdict` was the last answer."""
+    why = f" ({verdict.message or verdict.code or verdict.judgement})" if verdict else ""
+    return HoldTimeout(
+        f"user {hold.user} was not shown as {hold.pair} within {seconds:g} s{why}; the hold is "
+        "withdrawn, and the session cleared in the background if a request has left"
+    )
+
+
+def replaced(hold: Hold, pair: Pair | None, seconds: float) -> HoldTimeout:
+    """The error of one that was put again before it was shown as `pair`, and goes on as that."""
+    return HoldTimeout(
+        f"user {hold.user} was not shown as {pair} within {seconds:g} s: meanwhile the hold was "
+        f"put again as {hold.pair}, and goes on as that"
     )

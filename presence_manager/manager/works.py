@@ -190,7 +190,7 @@ class Works:
             sweep=report.sweep_id,
             seconds=round(report.seconds, 3),
             counts=report.counts,
-            unrecorded=len(report.unrecorded),
+            unrecorded=report.unrecorded_total,
             ok=report.ok,
         )
         return report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -13,11 +14,13 @@ from presence_manager import (
     Hold,
     HoldFailed,
     HoldRequest,
+    HoldTimeout,
     InvalidHold,
     Kind,
     LedgerError,
     PresenceManager,
 )
+from presence_manager.core.session import Session, Step
 from presence_manager.ledger import MemoryLedger
 
 from .virtual import START, TENANT, FakeGraph, elapsed, manager, settings, user, virtual
@@ -379,3 +382,58 @@ async def test_without_a_tenant_the_error_says_how_to_give_one() -> None:
         with pytest.raises(InvalidHold, match="PRESENCE_TENANT_ID"):
             await presence.hold(U, "Busy")
         assert (await presence.hold(U, "Busy", tenant=TENANT)).state == "shown"
+
+
+@virtual
+async def test_the_time_out_of_an_earlier_hold_of_that_name_leaves_the_later_one_alone() -> None:
+    graph = FakeGraph(latency=5.0)
+    async with manager(graph, graph={"timeout": 8}) as presence:
+        first = asyncio.create_task(presence.hold(U, "Busy", key="one", timeout=3.0))
+        await asyncio.sleep(1.0)
+        second = asyncio.create_task(presence.hold(U, "Away", key="one", timeout=30.0))
+        with pytest.raises(HoldTimeout, match=r"not shown as Busy/InACall .* goes on as that"):
+            await first
+        hold = await second
+        assert (hold.state, graph.shown(U)) == ("shown", "Away/Away")
+        await asyncio.sleep(30.0)
+        assert graph.shown(U) == "Away/Away"
+
+
+@virtual
+async def test_nor_does_a_ledger_that_fails_for_an_earlier_one() -> None:
+    class Failing(MemoryLedger):
+        fails = True
+
+        async def put(self, steps: Sequence[Step]) -> Mapping[int, Session]:
+            if self.fails:
+                self.fails = False
+                await asyncio.sleep(1.0)
+                raise LedgerError("the disk is full")
+            return await super().put(steps)
+
+    graph = FakeGraph(latency=5.0)
+    async with manager(graph, Failing()) as presence:
+        first = asyncio.create_task(presence.hold(U, "Busy", key="one"))
+        await asyncio.sleep(0.5)
+        second = asyncio.create_task(presence.hold(U, "Away", key="one"))
+        with pytest.raises(LedgerError):
+            await first
+        assert (await second).state == "shown"
+        assert graph.shown(U) == "Away/Away"
+
+
+@virtual
+async def test_the_deadline_of_a_sweep_that_is_over_does_not_bind_a_later_release() -> None:
+    graph = FakeGraph(latency=1.0)
+    graph.answers[U] = [0, 0, *["refused"] * 100]
+    async with manager(graph) as presence:
+        await presence.hold(U, "Busy", key="old")
+        sweep = asyncio.create_task(presence.sweep([U], deadline=3.0))
+        await asyncio.sleep(0.5)
+        hold = await presence.hold(U, "Away", key="new", wait=False)
+        assert (await sweep).ok
+        await asyncio.sleep(4.0)  # its deadline is long over, and the hold still on its way
+        assert hold.state == "pending"
+        await presence.track(U, key="other")  # so that there is something to clear
+        graph.answers[U].clear()
+        assert (await presence.clear(U)).kind is Kind.ALREADY_GONE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -25,6 +25,8 @@ class FailingLedger(SharedLedger):
     writes = reads = True
     takes = 0.0
     puts = 0
+    before_put: Callable[[], Awaitable[None]] | None = None
+    unmarked: asyncio.Event | None = None
 
     async def _fail(self, what: str) -> None:
         await asyncio.sleep(self.takes)
@@ -34,7 +36,15 @@ class FailingLedger(SharedLedger):
         self.puts += 1
         if not self.writes:
             await self._fail("write")
+        if self.before_put is not None:
+            await self.before_put()
         return await super().put(steps)
+
+    async def mark(self, owner: str, *, on: bool) -> None:
+        await super().mark(owner, on=on)
+        if self.unmarked is not None and not on:
+            self.unmarked.set()
+            await asyncio.sleep(0.3 * PAUSE)
 
     async def get(self, keys: Sequence[Key]) -> list[Session]:
         if not self.reads:
@@ -379,3 +389,156 @@ async def test_a_ledger_locked_for_seconds_is_not_asked_for_each_chunk() -> None
     assert report is not None
     assert report.counts == {Kind.CLEARED: 100}
     assert ledger.puts <= 3
+
+
+@virtual
+async def test_an_answer_waits_for_the_ledger_however_often_that_fails() -> None:
+    graph, ledger = FakeGraph(latency=1.0), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        holding = asyncio.create_task(presence.hold(U, "Busy"))
+        await asyncio.sleep(0.5)
+        ledger.writes, ledger.puts = False, 0
+        await asyncio.sleep(5 * PAUSE)
+        assert ledger.puts > 3
+        assert not holding.done()
+        ledger.writes = True
+        assert (await holding).state == "shown"
+        assert [verb for verb, _ in graph.sent] == ["set"]
+
+
+@virtual
+async def test_a_lone_clear_that_failed_goes_on_when_its_answer_cannot_be_written() -> None:
+    graph, ledger = FakeGraph(latency=1.0), FailingLedger()
+    graph.answers[U] = [0, 503]
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy")
+        sweep = asyncio.create_task(presence.sweep())
+        await asyncio.sleep(0.5)
+        ledger.writes = False
+        report = await sweep
+        assert report.counts == {Kind.CLEARED: 1}
+        assert [verb for verb, _ in graph.sent] == ["set", "clear", "clear"]
+        ledger.writes = True
+        await until_told(presence)
+
+
+@virtual
+async def test_what_a_full_lane_left_is_cleared_but_for_what_another_process_is_busy_with() -> None:
+    graph, ledger = FakeGraph(latency=0.5), FailingLedger()
+    slow = FakeGraph(sessions=graph.sessions, latency=9.0)
+    many = [user(n) for n in range(200)]
+    how = {"budget": 10_000, "in_flight": 1}
+    async with manager(slow, ledger) as other, manager(graph, ledger, graph=how) as presence:
+        await other.hold(many[-1], "Busy", wait=False)
+        await asyncio.sleep(1.0)  # its request is under way: the sweep may not go before it
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sources, "WINDOW", 100)
+            patch.setattr(sources, "CHUNK", 25)
+            sweep = asyncio.create_task(presence.sweep(many, deadline=60.0))
+            await asyncio.sleep(0.1)  # all are committed, and a hundred on their way
+
+            async def put(steps: Sequence[Step]) -> Mapping[int, Session]:
+                ledger.writes &= all(each.row.user < many[100] for each in steps)
+                return await FailingLedger.put(ledger, steps)
+
+            patch.setattr(ledger, "put", put)  # it fails when the first of the others are fetched
+            await asyncio.sleep(7.0)
+            assert not ledger.writes
+            assert len(graph.sent) == len(many) - 1
+            assert not sweep.done(), "one is left, and is neither cleared nor given up"
+            patch.undo()
+            ledger.writes = True
+            report = await sweep
+        assert report.ok
+        assert report.total == len(many)
+        assert report.counts[Kind.CLEARED] == 1
+    assert graph.sessions == {}
+
+
+@virtual
+async def test_a_ledger_told_while_another_process_writes_is_told_again() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    others = FakeGraph(sessions=graph.sessions)
+    async with manager(others, ledger) as other, manager(graph, ledger) as presence:
+        hold = await presence.hold(U, "Busy", key="one")
+        ledger.writes = False
+        await hold.release()
+        ledger.writes = True
+
+        async def meanwhile() -> None:
+            ledger.before_put = None
+            await other.hold(U, "Away", key="two", wait=False)
+
+        ledger.before_put = meanwhile
+        await asyncio.sleep(5 * PAUSE)
+        assert ledger.before_put is None
+        (row,) = [row async for row in presence.sessions()]
+        assert [wish.name for wish in row.wishes] == ["two"], "the first one has ended all the same"
+        assert graph.shown(U) == "Away/Away"
+    assert graph.sessions == {}
+
+
+@virtual
+async def test_what_is_cleared_again_while_the_ledger_is_told_is_not_forgotten() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        first = await presence.hold(U, "Busy", key="one")
+        ledger.writes, ledger.takes = False, 1.0  # it is silent for a while after that
+        await first.release()
+        ledger.writes = True
+        await presence.hold(U, "Away", key="two")
+
+        async def meanwhile() -> None:
+            ledger.before_put = None
+            assert not (await presence.clear(U)).recorded
+
+        ledger.before_put = meanwhile
+        await until_told(presence)
+        assert ledger.before_put is None
+        assert graph.sessions == {}
+
+
+@virtual
+async def test_a_mark_made_while_another_is_taken_away_stays() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        first, second = [await presence.hold(one, "Busy") for one in (U, V)]
+        ledger.writes = False
+        await first.release()
+        ledger.writes = True
+        ledger.unmarked = asyncio.Event()
+        await ledger.unmarked.wait()  # the mark is being taken away
+        ledger.writes = False
+        await second.release()
+        await asyncio.sleep(0.5 * PAUSE)
+        assert await ledger.marked() == {presence.owner}
+        ledger.writes = True
+        await until_told(presence)
+        await asyncio.sleep(3 * PAUSE)
+        assert await ledger.marked() == frozenset()
+
+
+@virtual
+async def test_a_mark_for_nothing_is_taken_away() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(FakeGraph(), ledger) as other, manager(graph, ledger) as presence:
+        await other.hold(U, "Busy")
+        ledger.writes = False
+        with pytest.raises(LedgerError):
+            await presence.clear(U)  # it is another's: nothing leaves
+        await asyncio.sleep(3 * PAUSE)
+        assert await ledger.marked() == frozenset()
+        ledger.writes = True
+
+
+@virtual
+async def test_a_report_carries_a_part_of_what_was_not_recorded_and_counts_all() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        ledger.writes = False
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("presence_manager.engine.sweep.UNRECORDED", 3)
+            report = await presence.sweep([user(n) for n in range(10)])
+        assert (len(report.unrecorded), report.unrecorded_total) == (3, 10)
+        assert report.total == 10
+        ledger.writes = True

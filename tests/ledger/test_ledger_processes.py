@@ -73,14 +73,18 @@ async def test_the_name_of_a_living_process_is_taken(ledger: SqliteLedger) -> No
         assert await ledger.alive() == {"one"}, "only its own process can let it leave"
 
 
-async def test_two_that_race_never_both_win(ledger: SqliteLedger) -> None:
+@pytest.mark.parametrize("processes", [2, 4])
+async def test_of_those_that_race_only_one_wins(ledger: SqliteLedger, processes: int) -> None:
     users = [str(n) for n in range(20)]
     await ledger.put(new(*users))
-    with child("race", ledger.path, "a", 60) as a, child("race", ledger.path, "b", 60) as b:
-        assert (a.line(), b.line()) == ("ready", "ready")
-        a.go()
-        b.go()
-        won = [int(a.line()), int(b.line())]
+    with ExitStack() as stack:
+        racers = [
+            stack.enter_context(child("race", ledger.path, name, 60)) for name in "abcd"[:processes]
+        ]
+        assert [racer.line() for racer in racers] == ["ready"] * processes
+        for racer in racers:
+            racer.go()
+        won = [int(racer.line()) for racer in racers]
     rows = await ledger.get([key(user) for user in users])
     assert sum(session.version - 1 for session in rows) == sum(won)
     assert min(won) > 0, "one of them was starved"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from presence_manager.core import change
+from presence_manager.engine.sweep import Release
 
 from .plan import Plan, draw
 from .run import Result, run
@@ -89,7 +89,8 @@ def test_it_sees_a_row_that_ends_too_early(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_it_sees_a_release_that_ends_the_holds_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    def release_one(wish: Any) -> Callable[..., Any]:
+    def release_one(wish: Any) -> Release:
+        @Release
         def release(row: Any, now: Any, sweep_id: str) -> Any:
             return change.release(row, now.at, now.owner, sweep_id=sweep_id)
 

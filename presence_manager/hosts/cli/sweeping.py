@@ -45,7 +45,8 @@ class Result:
     """How a sweep went.
 
     `waiting` are the sessions taken in that have no outcome yet. `kept` says that the ledger
-    outlives this process. `unrecorded` are the outcomes that the ledger does not have.
+    outlives this process. `unrecorded` are the outcomes that the ledger does not have, but for
+    `more` of them, which are counted alone.
     """
 
     sweep_id: str = ""
@@ -55,6 +56,7 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     causes: list[Cause] = field(default_factory=list)
     unrecorded: dict[Key, Outcome] = field(default_factory=dict)
+    more: int = 0
     waiting: int = 0
     note: str = ""
     kept: bool = True
@@ -136,8 +138,9 @@ async def run(
         result.requests, result.refused = report.requests, report.refused
         result.counts.update(report.counts)
         result.unrecorded = {outcome.key: outcome for outcome in report.unrecorded}
+        result.more = report.unrecorded_total - len(result.unrecorded)
     result.seconds = monotonic() - started if report is None else report.seconds
-    if report is None or not report.ok:
+    if report is None or not (report.ok or result.more):  # else nothing knows better than it
         async with reader(settings, ledger) as books:
             await _look_up(result, books, presence.owner)
     return result

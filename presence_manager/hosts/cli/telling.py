@@ -47,9 +47,9 @@ def explain(result: Result) -> None:
         fail(_because(cause, result))
     if len(causes) > MOST:
         fail(f"... and {len(causes) - MOST} more causes")
-    if result.unrecorded:
+    if number := len(result.unrecorded) + result.more:
         warn(
-            f"{len(result.unrecorded):,} outcomes could not be written into the ledger, and are "
+            f"{number:,} outcomes could not be written into the ledger, and are "
             "told here alone: it takes the sessions for not cleared, and `presence-manager "
             "recover` clears them once more when it works again, which is harmless"
         )
