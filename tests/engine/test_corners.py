@@ -11,7 +11,6 @@ import pytest
 
 from presence_manager import HoldRequest, Kind
 from presence_manager.core.key import Key, LaneId
-from presence_manager.core.outcome import Outcome
 from presence_manager.core.pair import PAIRS
 from presence_manager.core.session import Attempt, Known, Session, Terms, Wish
 from presence_manager.core.verdict import Judgement, Verb, Verdict
@@ -23,8 +22,7 @@ from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.gate import Gate
 from presence_manager.engine.plan import Now, begin, conclude, refuse
 from presence_manager.engine.shield import to_the_end
-from presence_manager.engine.sweep import Sweep
-from presence_manager.errors import LedgerError, SignInRefused
+from presence_manager.errors import SignInRefused
 
 from .virtual import (
     APP,
@@ -364,13 +362,6 @@ async def test_a_commit_does_not_bring_back_an_older_row_than_was_seen_meanwhile
 # -- sweeps -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("presence_manager.engine.sources.WINDOW", 100)
-    monkeypatch.setattr("presence_manager.engine.sources.CHUNK", 25)
-    monkeypatch.setattr("presence_manager.manager.ids.CHUNK", 25)
-
-
 @pytest.mark.usefixtures("small")
 @virtual
 async def test_a_lane_that_has_fetched_all_waits_for_the_rest_of_the_source() -> None:
@@ -414,43 +405,6 @@ async def test_what_another_process_finishes_before_it_is_fetched_is_told_as_wel
         assert ledger.meeting is None
         assert report.counts == {Kind.ALREADY_GONE: 200}
         assert report.seconds < 10.0
-
-
-def test_what_another_process_did_is_counted_once() -> None:
-    sweep = Sweep(started=START, owner="me", taken=3, all_taken=True)
-    outcome = Outcome(KEY, Kind.CLEARED, sweep.id, START, owner="another")
-    sweep.became(outcome)
-    sweep.became(outcome)  # a lane looked it up, and all was looked through as well
-    assert (sweep.done, sweep.counts, sweep.finished) == (1, {Kind.CLEARED: 1}, False)
-    failed = outcome._replace(key=KEY._replace(user=user(2)), kind=Kind.FAILED, owner="me")
-    sweep.became(failed)
-    sweep.became(failed._replace(kind=Kind.CLEARED))
-    assert (sweep.done, sweep.counts[Kind.CLEARED], sweep.counts[Kind.FAILED]) == (2, 2, 0)
-    sweep.became(outcome._replace(key=KEY._replace(user=user(3)), owner="me"))
-    assert sweep.finished
-
-
-@pytest.mark.usefixtures("small")
-@virtual
-async def test_who_is_named_again_is_cleared_once_however_far_off() -> None:
-    graph, ledger = FakeGraph(latency=0.05), SharedLedger()
-    async with manager(graph, ledger, graph={"budget": 10_000, "in_flight": 1}) as presence:
-        for deadline in (None, 60.0):
-            named = [user(n) for n in range(200)]
-            report = await presence.sweep(named + named[::7] + named, deadline=deadline)
-            assert (report.counts, report.requests) == ({Kind.ALREADY_GONE: 200}, 200)
-
-
-@virtual
-async def test_who_is_named_again_is_cleared_again_where_the_ledger_cannot_be_asked() -> None:
-    class Deaf(SharedLedger):
-        async def told(self, sweep_id: str, keys: Any) -> Any:
-            raise LedgerError("not now")
-
-    async with manager(FakeGraph(), Deaf()) as presence:
-        report = await presence.sweep([user(n % 1_500) for n in range(3_000)])
-        assert report.ok
-        assert report.counts[Kind.ALREADY_GONE] >= 1_500
 
 
 @virtual
