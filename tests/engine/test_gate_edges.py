@@ -209,7 +209,8 @@ class TestLessons:
         gate.learn(known, AT + 100.0)
         assert gate.closed_until == AT + CLOSED_AT_MOST
 
-    def test_a_try_that_was_taken_ends_the_long_wait_for_the_next(self) -> None:
+    @pytest.mark.parametrize("lost", [0, 1])
+    def test_a_try_that_proved_more_ends_the_long_wait_for_the_next(self, lost: int) -> None:
         gate = probing()
         give(gate, AT, 20)
         gate.leave(20)
@@ -223,12 +224,12 @@ class TestLessons:
         give(gate, at, full)
         gate.leave(full)
         gate.answered(at, full)
-        gate.accept(at, at, full)
+        gate.accept(at, at, full - lost)
         draw = gate.draw(at, 100)
         assert draw is not None
         assert draw.limit == CEILING
         gate.accept(at, at, 1)
-        assert gate.budget.size == full + 1
+        assert gate.budget.size == full + 1 - lost
         lesson = gate.lesson()
         assert lesson is not None
-        assert lesson.probe_wait == 0.0
+        assert (lesson.probe_wait == 0.0) == (not lost)
