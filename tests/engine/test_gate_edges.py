@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from presence_manager.engine.budget import GateTerms, LaneBudget
-from presence_manager.engine.gate import SLOTS_LIFE, SOON, Gate
+from presence_manager.engine.gate import CLOSED_AT_MOST, SLOTS_LIFE, SOON, Gate
 from presence_manager.ports import Draw, Share
 
 from .test_gate_rules import AT, FIRST, give, refuse, used
@@ -199,3 +199,37 @@ class TestCounts:
     def test_at_the_ceiling_there_is_no_more_to_try(self) -> None:
         assert not LaneBudget(GateTerms(ceiling=FIRST)).may_probe(AT)
         assert LaneBudget(GateTerms(ceiling=FIRST + 1)).may_probe(AT)
+
+
+class TestLessons:
+    def test_what_is_no_news_shuts_the_door_no_longer(self) -> None:
+        gate = Gate(GateTerms())
+        known = gate.budget.known._replace(closed_until=AT + 2 * CLOSED_AT_MOST)
+        gate.learn(known, AT)
+        gate.learn(known, AT + 100.0)
+        assert gate.closed_until == AT + CLOSED_AT_MOST
+
+    @pytest.mark.parametrize("lost", [0, 1])
+    def test_a_try_that_proved_more_ends_the_long_wait_for_the_next(self, lost: int) -> None:
+        gate = probing()
+        give(gate, AT, 20)
+        gate.leave(20)
+        gate.answered(AT, 20)
+        refuse(gate, AT)
+        assert not gate.budget.unrefused
+        at = AT + 1000.0
+        gate.accept(at, at, 1)
+        at += 100.0
+        full = gate.budget.size
+        give(gate, at, full)
+        gate.leave(full)
+        gate.answered(at, full)
+        gate.accept(at, at, full - lost)
+        draw = gate.draw(at, 100)
+        assert draw is not None
+        assert draw.limit == CEILING
+        gate.accept(at, at, 1)
+        assert gate.budget.size == full + 1 - lost
+        lesson = gate.lesson()
+        assert lesson is not None
+        assert (lesson.probe_wait == 0.0) == (not lost)
