@@ -131,9 +131,8 @@ class Server:
         doors: list[asyncio.Server] = []
         try:
             for each in self._sockets:
-                doors.append(
-                    await loop.create_server(connection, sock=each, ssl=self._tls, backlog=512)
-                )
+                door = loop.create_server(connection, sock=each, ssl=self._tls, backlog=512)
+                doors += [await door]
             log.info("ready", urls=self.urls, tokens=bool(self._guard.tokens))
             ready(self.urls)
             service.readiness.sign_in()
@@ -145,8 +144,8 @@ class Server:
                     await service.presence.close()  # joins the closing that has begun
         finally:
             await service.close()
-            for door in doors:
-                door.close()
+            for opened in doors:
+                opened.close()
             await runner.cleanup()
 
     def close(self) -> None:
