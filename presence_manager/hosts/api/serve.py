@@ -106,7 +106,7 @@ class Server:
             else:
                 self._sockets = await _tcp_sockets(self._listen)
         except OSError as error:
-            why = error.strerror or str(error)
+            why = os.strerror(error.errno) if error.errno else str(error)
             raise SettingsError(
                 f"http.listen: cannot listen on {self._listen}: {why}; is another daemon running "
                 "there already?"
