@@ -42,7 +42,7 @@ class Load:
 
     def __init__(self, url: str, tenants: int) -> None:
         self.statuses: Counter[str] = Counter()
-        self.took: list[float] = []
+        self.took: list[tuple[float, float]] = []
         self.strange: list[str] = []
         self.stopping = False
         self._url = url
@@ -91,7 +91,7 @@ class Load:
                 self.strange.append(f"{method} {path}: {error!r}")
             return
         if method == "PUT":
-            self.took.append(time.monotonic() - began)
+            self.took.append((began, time.monotonic() - began))
         self.statuses[f"{method} {answer.status}"] += 1
         if answer.status not in DOCUMENTED and not (self.stopping and answer.status == 503):
             self.strange.append(f"{method} {path}: {answer.status} {text[:200]}")
@@ -124,7 +124,8 @@ async def soak(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
         )
         while not ready.exists():
             await asyncio.sleep(0.05)
-        return await _measured(asked, daemon, ready.read_text().strip(), graph, folder)
+        url = ready.read_text().strip()
+        return await _measured(asked, daemon, url, emulator.pid, graph, folder)
     finally:
         for process in (daemon, emulator):
             if process is not None:
@@ -135,19 +136,27 @@ async def soak(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 async def _measured(
-    asked: argparse.Namespace, daemon: subprocess.Popen[bytes], url: str, graph: str, folder: Path
+    asked: argparse.Namespace,
+    daemon: subprocess.Popen[bytes],
+    url: str,
+    emulator: int,
+    graph: str,
+    folder: Path,
 ) -> dict[str, Any]:
     load = Load(url, asked.tenants)
     memory: list[int] = []
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=30)
     ) as http:
-        until = time.monotonic() + asked.seconds
+        part = min(10.0, asked.seconds / 6)
+        started = time.monotonic()
+        until = started + asked.seconds
         running = asyncio.create_task(load.run(http, asked.rate, until + 60.0))
         while time.monotonic() < until:
-            await asyncio.sleep(min(10.0, asked.seconds / 6))
+            await asyncio.sleep(part)
             memory.append(_resident(daemon.pid))
-        cpu = _processor(daemon.pid)
+        cpu = {"daemon": _processor(daemon.pid), "emulator": _processor(emulator)}
+        cpu["load"] = round(time.process_time(), 1)
         load.stopping = True
         began = time.monotonic()
         daemon.send_signal(signal.SIGTERM)  # in the middle of the load
@@ -162,22 +171,30 @@ async def _measured(
         rows = set(
             ledger.execute("SELECT l.tenant, s.user FROM sessions s JOIN lanes l ON l.id = s.lane")
         )
-    took = sorted(load.took)
+    took = sorted(seconds for _, seconds in load.took)
+    parts: dict[int, list[float]] = {}
+    for began, seconds in load.took:
+        parts.setdefault(int((began - started) / part), []).append(seconds)
     return {
         "calls": load.statuses.total(),
         "statuses": dict(sorted(load.statuses.items())),
         "undocumented": load.strange[:10],
-        "put_p50_ms": round(took[len(took) // 2] * 1000, 1),
-        "put_p99_ms": round(took[len(took) * 99 // 100] * 1000, 1),
-        "put_max_ms": round(took[-1] * 1000, 1),
+        "put_p50_ms": _milliseconds(took, 0.5),
+        "put_p99_ms": _milliseconds(took, 0.99),
+        "put_max_ms": _milliseconds(took, 1.0),
+        "put_p99_ms_over_time": [_milliseconds(sorted(parts[n]), 0.99) for n in sorted(parts)],
         "resident_mib": [value // 1024 for value in memory],
-        "daemon_cpu_s": cpu,
+        "cpu_s": cpu,
         "exit": daemon.returncode,
         "exit_s": round(ended, 2),
         "shown_after": len(shown),
         "shown_and_not_in_the_ledger": len(shown - rows),
         "rows_left": len(rows),
     }
+
+
+def _milliseconds(took: list[float], share: float) -> float:
+    return round(took[min(int(len(took) * share), len(took) - 1)] * 1000, 1)
 
 
 def _command(name: str) -> list[str]:

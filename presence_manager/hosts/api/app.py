@@ -38,7 +38,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def make_app(service: Service, guard: Guard) -> web.Application:
     """The application that serves this; `app.router` takes more routes before it starts."""
-    app = web.Application(middlewares=[_answered], handler_args={"access_log": None})
+    app = web.Application(middlewares=[_answered])
     app[SERVICE], app[GUARD] = service, guard
     service.guarded = bool(guard.tokens)
     for route in ROUTES:

@@ -9,6 +9,7 @@ import ssl
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -20,13 +21,17 @@ from presence_manager.hosts.api.guard import Guard, host_of
 from presence_manager.hosts.api.meters import Metered
 from presence_manager.hosts.api.service import Service
 from presence_manager.hosts.api.tokens import Tokens, tokens_of
+from presence_manager.hosts.api.wire import Connection
 from presence_manager.settings import HttpSettings
 from presence_manager.settings.sections import is_loopback
 
 log = structlog.get_logger()
 
-HEAD_SECONDS = 15.0
-"""Seconds within which a client has sent a request's head, and for which a connection may idle."""
+HEAD_SECONDS = 65.0
+"""Seconds within which a client has sent a request's head, and for which a connection may idle.
+
+Longer than clients keep idle ones: a request that meets the daemon's end of it fails.
+"""
 LAST_ANSWERS = 0.3
 """Seconds that requests in flight have, after the closing sweep, to be answered."""
 
@@ -101,7 +106,7 @@ class Server:
             else:
                 self._sockets = await _tcp_sockets(self._listen)
         except OSError as error:
-            why = error.strerror or str(error)
+            why = os.strerror(error.errno) if error.errno else str(error)
             raise SettingsError(
                 f"http.listen: cannot listen on {self._listen}: {why}; is another daemon running "
                 "there already?"
@@ -110,18 +115,24 @@ class Server:
     async def work(self, metered: Metered, ready: Callable[[list[str]], None]) -> None:
         """Serve until cancelled, and then until the manager has closed."""
         service = Service(metered)
-        runner = web.AppRunner(
-            make_app(service, self._guard),
+        runner = web.AppRunner(make_app(service, self._guard), shutdown_timeout=LAST_ANSWERS)
+        await runner.setup()
+        assert runner.server is not None
+        loop = asyncio.get_running_loop()
+        connection = partial(
+            Connection,
+            runner.server,
+            loop=loop,
             keepalive_timeout=HEAD_SECONDS,
-            shutdown_timeout=LAST_ANSWERS,
             lingering_time=1.0,
-            access_log=None,
+            access_log=None,  # type: ignore[arg-type]
             auto_decompress=False,
         )
-        await runner.setup()
+        doors: list[asyncio.Server] = []
         try:
             for each in self._sockets:
-                await web.SockSite(runner, each, ssl_context=self._tls, backlog=512).start()
+                door = loop.create_server(connection, sock=each, ssl=self._tls, backlog=512)
+                doors += [await door]
             log.info("ready", urls=self.urls, tokens=bool(self._guard.tokens))
             ready(self.urls)
             service.readiness.sign_in()
@@ -133,6 +144,8 @@ class Server:
                     await service.presence.close()  # joins the closing that has begun
         finally:
             await service.close()
+            for opened in doors:
+                opened.close()
             await runner.cleanup()
 
     def close(self) -> None:

@@ -87,7 +87,10 @@ def _ask(
         raise NoAnswer(f"no answer from {http.listen} within {patience:g} s") from None
     except (OSError, HTTPException, ValueError) as error:
         why = getattr(error, "strerror", None) or type(error).__name__
-        raise NoAnswer(f"no daemon answers at {http.listen}: {why}") from None
+        raise NoAnswer(
+            f"no daemon answers at {http.listen}: {why}\n"
+            "start it with presence-manager run, or let PRESENCE_HTTP__LISTEN name its address"
+        ) from None
     return answer.status, said if isinstance(said, dict) else {}
 
 

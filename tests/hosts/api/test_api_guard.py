@@ -223,6 +223,9 @@ async def test_heads_that_are_not_accepted(daemon: Daemon) -> None:
     for head in HEADS:
         answer = await raw(daemon, head + "\n\n")
         assert answer.split()[1] == "400", head[:50]
+        assert "Content-Type: application/problem+json" in answer, head[:50]
+        assert PROBLEM + "invalid-request" in answer, head[:50]
+        assert "aiohttp" not in answer, head[:50]
     assert (await daemon.ask("GET", "/healthz"))[0] == 200
 
 

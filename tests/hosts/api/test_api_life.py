@@ -263,6 +263,7 @@ async def test_a_container_asks_its_daemon(tmp_path: Path) -> None:
 
         status, said = await command("health")
         assert (status, "no daemon answers at" in said) == (1, True)
+        assert "start it with presence-manager run" in said
         async with daemon(emulator, tmp_path, listen=listen, **more) as it:
             connector = aiohttp.TCPConnector(ssl=False)
             async with (
