@@ -22,7 +22,7 @@ from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.gate import Gate
 from presence_manager.engine.plan import Now, begin, conclude, refuse
 from presence_manager.engine.shield import to_the_end
-from presence_manager.errors import SignInRefused
+from presence_manager.errors import LedgerError, SignInRefused
 
 from .virtual import (
     APP,
