@@ -22,7 +22,7 @@ from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.gate import Gate
 from presence_manager.engine.plan import Now, begin, conclude, refuse
 from presence_manager.engine.shield import to_the_end
-from presence_manager.errors import SignInRefused
+from presence_manager.errors import LedgerError, SignInRefused
 
 from .virtual import (
     APP,
@@ -500,3 +500,28 @@ async def test_a_session_that_was_cleared_unrecorded_is_not_renewed() -> None:
         await asyncio.sleep(row.due - START + 1.0)
         assert [verb for verb, _ in graph.sent] == ["set"]
         unrecorded.owed.clear()
+
+
+@virtual
+async def test_a_ledger_that_is_silent_is_not_asked_who_was_named_before() -> None:
+    class Silent(SharedLedger):
+        writes = True
+        asked = 0
+
+        async def put(self, steps: Any) -> Any:
+            if not self.writes:
+                await asyncio.sleep(5.0)
+                raise LedgerError("locked")
+            return await super().put(steps)
+
+        async def told(self, sweep_id: str, keys: Any) -> Any:
+            self.asked += 1
+            return await super().told(sweep_id, keys)
+
+    ledger = Silent()
+    async with manager(FakeGraph(), ledger) as presence:
+        ledger.writes = False
+        report = await presence.sweep([user(n) for n in range(1_500)], deadline=60.0)
+        assert report.counts == {Kind.ALREADY_GONE: 1_500}
+        assert ledger.asked == 0
+        ledger.writes = True
