@@ -145,7 +145,7 @@ def draw(db: Database, lane: LaneId, owner: str, draw: Draw) -> Share:
     for name, uses in others.items():
         if name not in kept:
             execute(SQL["end_uses"], (number, name))
-        elif kept[name][-1] != uses[-1]:  # beyond what can be
+        elif kept[name] != uses:
             execute(SQL["save_uses"], (number, name, rows.uses_text(kept[name])))
     now_mine = used(draw, share.granted)
     if now_mine != mine:
