@@ -88,7 +88,9 @@ class Load:
         except (aiohttp.ClientError, TimeoutError) as error:
             self.statuses[f"{method} {type(error).__name__}"] += 1
             if not self.stopping:
-                self.strange.append(f"{method} {path}: {error!r}")
+                self.strange.append(
+                    f"{method} {path}: {error!r} after {time.monotonic() - began:.2f} s"
+                )
             return
         if method == "PUT":
             self.took.append((began, time.monotonic() - began))
