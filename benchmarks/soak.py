@@ -88,7 +88,9 @@ class Load:
         except (aiohttp.ClientError, TimeoutError) as error:
             self.statuses[f"{method} {type(error).__name__}"] += 1
             if not self.stopping:
-                self.strange.append(f"{method} {path}: {error!r}")
+                self.strange.append(
+                    f"{method} {path}: {error!r} after {time.monotonic() - began:.2f} s"
+                )
             return
         if method == "PUT":
             self.took.append((began, time.monotonic() - began))
@@ -149,13 +151,17 @@ async def _measured(
         connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=30)
     ) as http:
         part = min(10.0, asked.seconds / 6)
+        before = _processor(daemon.pid)
         started = time.monotonic()
         until = started + asked.seconds
         running = asyncio.create_task(load.run(http, asked.rate, until + 60.0))
         while time.monotonic() < until:
             await asyncio.sleep(part)
             memory.append(_resident(daemon.pid))
-        cpu = {"daemon": _processor(daemon.pid), "emulator": _processor(emulator)}
+        cpu = {
+            "daemon": round(_processor(daemon.pid) - before, 2),
+            "emulator": _processor(emulator),
+        }
         cpu["load"] = round(time.process_time(), 1)
         load.stopping = True
         began = time.monotonic()

@@ -106,8 +106,11 @@ class Request:
         late: list[Entry] = []
         over: list[Entry] = []
         for entry in begun:
-            attempt = _attempt(entry)
-            if now.at > attempt.send_by or now.at < lane.gate.closed_until:
+            attempt = entry.row.attempt
+            if attempt is None:  # changed, while others of the request were written down
+                entry.plan = Plan(entry.row, Send(Verb.CLEAR))
+                late.append(entry)
+            elif now.at > attempt.send_by or now.at < lane.gate.closed_until:
                 entry.plan = Plan(entry.row, Send(attempt.verb))
                 late.append(entry)
             elif attempt.verb is Verb.CLEAR and entry.deadline < now.at:
@@ -116,8 +119,10 @@ class Request:
             else:
                 ready.append(entry)
         lane.books.deliver(late)
+        if not over:
+            return ready
         await lane.books.apply(over)
-        return ready
+        return await self._still(ready)  # time has passed again
 
     def _may_leave(self, entry: Entry) -> bool:
         """Whether its plan opened an attempt of ours, and nobody has changed the row since."""

@@ -12,6 +12,8 @@ from presence_manager import Kind, LedgerError, PresenceManager
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.session import Session, Step
 from presence_manager.engine import sources
+from presence_manager.engine.entry import Entry, Rank
+from presence_manager.engine.request import Request
 from presence_manager.engine.unrecorded import PAUSE
 
 from .virtual import OTHER, FakeGraph, SharedLedger, elapsed, manager, user, virtual
@@ -542,3 +544,25 @@ async def test_a_report_carries_a_part_of_what_was_not_recorded_and_counts_all()
         assert (len(report.unrecorded), report.unrecorded_total) == (3, 10)
         assert report.total == 10
         ledger.writes = True
+
+
+@virtual
+async def test_a_session_that_changes_while_others_are_written_down_is_looked_at_again() -> None:
+    graph, ledger = FakeGraph(latency=1.0), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        await presence.hold(V, "Busy")
+        await presence.hold(U, "Busy", wait=False)
+        await asyncio.sleep(0.5)  # its request is under way
+        [key] = [each for each in graph.sessions if each.user == V]
+        placed, shown = await ledger.get([key._replace(user=U), key])
+        first = Entry(placed, Rank.SET)
+        second = Entry(shown._replace(due=0.0), Rank.RENEWAL)
+
+        async def meanwhile() -> None:
+            ledger.before_put = None
+            first.see(placed._replace(attempt=None))
+
+        ledger.before_put = meanwhile
+        assert await Request(presence._works.lanes[key.lane], [first, second]).run() == [second]
+        assert graph.requests[-1][1] == [("set", V)]
+        assert not first.busy

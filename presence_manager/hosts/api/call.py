@@ -21,6 +21,7 @@ BODY_SECONDS = 10.0
 """Seconds within which a body has arrived."""
 
 _CLOSE = {"Connection": "close"}
+_encoder = json.JSONEncoder(separators=(",", ":"))
 
 SERVICE = web.AppKey("service", Service)
 
@@ -108,11 +109,7 @@ class Route:
 
 def answer(shape: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """An answer in JSON."""
-    return web.json_response(shape, status=status, headers=headers, dumps=_dumps)
-
-
-def _dumps(shape: Any) -> str:
-    return json.dumps(shape, separators=(",", ":"))
+    return web.json_response(shape, status=status, headers=headers, dumps=_encoder.encode)
 
 
 async def read(request: web.Request, most: int) -> bytes:
@@ -126,6 +123,11 @@ async def read(request: web.Request, most: int) -> bytes:
         raise _too_large(most)
     data = bytearray()
     try:
+        if request.content.is_eof():  # it came with the head, as most do
+            data += request.content.read_nowait()
+            if len(data) > most:
+                raise _too_large(most)
+            return bytes(data)
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.content.iter_any():
                 data += chunk

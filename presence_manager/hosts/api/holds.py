@@ -80,8 +80,9 @@ async def put_hold(call: Call[HoldBody, HoldQuery]) -> web.StreamResponse:
             wait=False,
         )
     try:
-        async with asyncio.timeout(call.query.wait):
-            await hold.shown()
+        if hold.state != "shown":
+            async with asyncio.timeout(call.query.wait):
+                await hold.shown()
     except TimeoutError as error:
         if isinstance(error, PresenceError):  # it has ended: HoldTimeout
             raise

@@ -32,6 +32,8 @@ HEAD_SECONDS = 65.0
 
 Longer than clients keep idle ones: a request that meets the daemon's end of it fails.
 """
+BACKLOG = 4096
+"""Connections that may wait to be accepted; what comes beyond is reset in the end."""
 LAST_ANSWERS = 0.3
 """Seconds that requests in flight have, after the closing sweep, to be answered."""
 
@@ -131,7 +133,7 @@ class Server:
         doors: list[asyncio.Server] = []
         try:
             for each in self._sockets:
-                door = loop.create_server(connection, sock=each, ssl=self._tls, backlog=512)
+                door = loop.create_server(connection, sock=each, ssl=self._tls, backlog=BACKLOG)
                 doors += [await door]
             log.info("ready", urls=self.urls, tokens=bool(self._guard.tokens))
             ready(self.urls)
@@ -188,7 +190,7 @@ async def _tcp_sockets(listen: str) -> list[socket.socket]:
     try:
         for family, _, _, _, address in dict.fromkeys(infos):
             place = (address[0], port, *address[2:])
-            sockets.append(socket.create_server(place[:2], family=family, backlog=512))
+            sockets.append(socket.create_server(place[:2], family=family, backlog=BACKLOG))
             port = sockets[0].getsockname()[1]
     except OSError:
         for each in sockets:
@@ -211,7 +213,7 @@ def _unix_socket(path: Path) -> socket.socket:
     before = os.umask(0o177)
     try:
         made.bind(str(path))
-        made.listen(512)
+        made.listen(BACKLOG)
     except OSError:
         made.close()
         raise
