@@ -266,8 +266,11 @@ def _seeded(seed: int) -> Iterator[None]:
 
     state = random.getstate()
     random.seed(f"jitter {seed}")
-    places = ("engine.plan", "manager.manager", "manager.holds")
-    patches = [patch(f"presence_manager.{place}.uuid4", name) for place in places]
+    patches = [
+        patch("presence_manager.engine.plan.uuid4", name),
+        patch("presence_manager.manager.manager.uuid4", name),
+        patch("presence_manager.manager.holds.token_hex", lambda _: name().hex),
+    ]
     for each in patches:
         each.start()
     logs = structlog.get_config()
