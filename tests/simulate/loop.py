@@ -54,7 +54,6 @@ class SimLoop(VirtualLoop):
         self._number = count(1)
         self._still = (0.0, 0)
         super().__init__()
-        self.set_debug(False)  # as the dev mode would have it: six times as slow
         self.set_task_factory(self._task)  # type: ignore[arg-type]
 
     def create_future(self) -> Any:
