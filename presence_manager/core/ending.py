@@ -47,6 +47,6 @@ def is_simply_gone(row: Session, attempt: Attempt, verdict: Verdict) -> bool:
     return (
         attempt.verb is _CLEAR
         and (verdict.judgement is _DONE or verdict.judgement is _GONE)
-        and (row.attempt is attempt or row.attempt == attempt)
+        and row.attempt == attempt
         and not (row.wishes or row.doubt or row.answer or row.sets_settle or row.clears_settle)
     )
