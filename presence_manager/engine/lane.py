@@ -67,6 +67,7 @@ class Lane:
         self.stopping = False
         self.desk = Desk(gate, self._wake)
         self._numbers = count(1)
+        self.unsent: set[int] = set()  # what a row says may be old: an attempt leaves once
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight = 0
         self.width = Width(how.width)
@@ -153,7 +154,8 @@ class Lane:
 
     def number(self) -> int:
         """A number for an attempt, unique in this process's life."""
-        return next(self._numbers)
+        self.unsent.add(number := next(self._numbers))
+        return number
 
     async def cut(self, sweep_id: str) -> None:
         """The deadline of a sweep is over: what it still waits for is unfinished.
@@ -215,7 +217,8 @@ class Lane:
             self._spawn(self.books.reread(stale))
         silent = self.width.silent_until
         while self._in_flight < self.width.now and now.at >= silent:
-            chunk = self.desk.chunk(now.at, min(self.gate.free(now.at), self._most))
+            most = FULL_BATCH if self.batching else 1
+            chunk = self.desk.chunk(now.at, min(self.gate.free(now.at), most))
             if not chunk:
                 break
             self.gate.leave(len(chunk))
@@ -227,10 +230,6 @@ class Lane:
             free = now.at < silent and self.gate.free(now.at)
             at = silent if free else max(silent, self.gate.next_free(now.at))
         self.desk.later.arm(now.at, at)
-
-    @property
-    def _most(self) -> int:
-        return FULL_BATCH if self.batching else 1
 
     def _draw(self) -> None:
         """Ask the ledger for slots, or tell it what nobody needs any more."""
@@ -280,6 +279,8 @@ class Lane:
             self.desk.later.put(entry, at)
         else:
             del self.desk.entries[entry.key]
+            if not self.desk.entries:
+                self.unsent.clear()
             if len(self.desk.entries) <= self._roomy:
                 self._room.set()
             self.books.rested(entry, action.at if isinstance(action, Rest) else inf)

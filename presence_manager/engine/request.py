@@ -53,6 +53,7 @@ class Request:
         if not ready:
             return []
         asks = [(entry.key, _attempt(entry)) for entry in ready]
+        lane.unsent.difference_update([attempt.number for _, attempt in asks])
         try:
             verdicts = await self._sent(ready, asks)
         except SignInRefused as error:
@@ -81,7 +82,9 @@ class Request:
         fresh: list[Entry] = []
         for entry in self._entries:
             action = entry.decide(now)
-            if isinstance(action, Send) and usable(entry.row.attempt, action, now):
+            attempt = entry.row.attempt
+            fits = isinstance(action, Send) and usable(attempt, action, now)
+            if fits and attempt is not None and attempt.number in lane.unsent:
                 ready.append(entry)
             else:
                 entry.planner = begun

@@ -255,3 +255,33 @@ async def test_what_another_process_has_finished_is_not_given_up_at_a_close() ->
         await asyncio.wait({second})
         assert [row async for row in one.sessions()] == []
         assert {outcome.kind async for outcome in one.outcomes()} == {Kind.CLEARED}
+
+
+class LateWord(SharedLedger):
+    """The next commit of a clear is durable at once, and told a second later."""
+
+    late = False
+
+    async def put(self, steps: Any) -> Any:
+        lost = await super().put(steps)
+        if self.late and any(step.row.sweeps for step in steps):
+            self.late = False
+            await asyncio.sleep(1.0)
+        return lost
+
+
+@virtual
+async def test_an_attempt_leaves_once_though_its_row_comes_late() -> None:
+    """The clear is through before the sweep, whose commit was first, hands its row over."""
+    graph, ledger = FakeGraph(), LateWord()
+    async with manager(graph, ledger) as presence:
+        await presence.hold(user(1), "Busy", key="k")
+        ledger.late = True
+        sweeping = asyncio.create_task(presence.sweep(everyone=True))
+        await asyncio.sleep(0.5)
+        assert (await presence.clear(user(1))).kind is Kind.CLEARED
+        await presence.hold(user(1), "Away", key="k2")
+        report = await sweeping
+        assert (report.counts, report.ok) == ({Kind.CLEARED: 1}, True)
+        assert graph.sent.count(("clear", user(1))) == 1
+        assert graph.shown(user(1)) == "Away/Away", "an old clear would have blanked it"

@@ -118,6 +118,12 @@ class SimLedger(SqliteLedger):
 
         return await self._run(work, writes=True)
 
+    async def mark(self, owner: str, *, on: bool) -> None:
+        """At once, whatever the disk does: it takes no room there, and no lock."""
+        if self.sim_writer.dead:
+            raise asyncio.CancelledError
+        self._locks().mark(owner, on=on)
+
     def die(self) -> None:
         """The process ends: the kernel lets go of its lock, its files stay."""
         self.sim_writer.die()
