@@ -64,8 +64,6 @@ class LaneQueue:
 
         Without `renewals` those that can wait do.
         """
-        if not self._count:
-            return None
         waiting = [
             rank
             for rank, line in self._lines
