@@ -154,8 +154,20 @@ def blank(key: Key) -> Session:
     return row
 
 
+def alike(row: Session, key: Key, number: int) -> Session:
+    """The same row for another session; its attempt has a number of its own."""
+    values = list(row)
+    values[0] = key
+    attempt = row.attempt
+    if attempt is not None:
+        verb, owner, _, *more = attempt
+        values[_ATTEMPT] = _made(Attempt, (verb, owner, number, *more))
+    made: Session = _made(Session, values)
+    return made
+
+
 _PLACES = {name: place for place, name in enumerate(Session._fields)}
-_VERSION, _OWNER = _PLACES["version"], _PLACES["owner"]
+_VERSION, _OWNER, _ATTEMPT = _PLACES["version"], _PLACES["owner"], _PLACES["attempt"]
 _UNKNOWN = tuple(Session._field_defaults.values())
 _made: Any = tuple.__new__
 

@@ -17,7 +17,7 @@ import structlog
 from presence_manager.core import change
 from presence_manager.core.decide import Send
 from presence_manager.core.key import LaneId
-from presence_manager.core.session import Session, Step, step
+from presence_manager.core.session import Session, Step, alike, step
 from presence_manager.core.verdict import Verb
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.heard import hear, unnamed
@@ -142,7 +142,7 @@ class Intake:
             again: list[Session] = []
             for index, (row, planned, send) in enumerate(zip(rows, steps, sends, strict=True)):
                 known = sweep.id in row.sweeps
-                if lost and index in lost:
+                if index in lost:
                     if not known or sweep.id in lost[index].sweeps:
                         again.append(lost[index])
                     continue
@@ -233,9 +233,9 @@ class Intake:
                 each, does = self._intent(row, now, at_once=at_once)
             elif like is None:
                 each, does = like, send = self._intent(row, now, at_once=at_once)
-                the_same, the_rest = like.row[1:], like[2:]
             else:
-                each, does = _made(Step, (0, _made(Session, (row.key, *the_same)), *the_rest)), send
+                new = alike(like.row, row.key, self._lanes[row.key.lane].number())
+                each, does = _made(Step, (0, new, *like[2:])), send
             steps.append(each)
             sends.append(does)
         return steps, sends

@@ -38,6 +38,7 @@ from presence_manager.ports import Clock, Graph, Ledger
 log = structlog.get_logger()
 
 FULL_BATCH = 20  # sessions in one $batch (Graph: json-batching)
+UNSENT = 10_000  # attempts that never left, remembered at most; without that one is committed anew
 FOREIGN_POLL = 0.25  # seconds between two looks at what another process is busy with
 
 
@@ -262,8 +263,7 @@ class Lane:
 
     def _go_on(self, entry: Entry) -> None:
         """What the commit of its plan leaves to do."""
-        plan = entry.plan
-        action = plan.action
+        plan, action = entry.plan, entry.plan.action
         if isinstance(action, Send) or entry.row.version > plan.row.version:
             self.desk.look_again(entry)
         elif isinstance(action, Wait):
@@ -279,7 +279,7 @@ class Lane:
             self.desk.later.put(entry, at)
         else:
             del self.desk.entries[entry.key]
-            if not self.desk.entries:
+            if not self.desk.entries and len(self.unsent) > UNSENT:
                 self.unsent.clear()
             if len(self.desk.entries) <= self._roomy:
                 self._room.set()
