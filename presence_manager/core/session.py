@@ -120,7 +120,7 @@ class Session(NamedTuple):
         """The hold whose pair is wanted at `now`; a tracked one only where there is no other."""
         tracked = None
         for wish in reversed(self.wishes):
-            if now < wish.until:
+            if wish.live(now):
                 if wish.pair is not None:
                     return wish
                 tracked = tracked or wish

@@ -83,8 +83,8 @@ class Request:
         for entry in self._entries:
             action = entry.decide(now)
             attempt = entry.row.attempt
-            fits = isinstance(action, Send) and usable(attempt, action, now)
-            if fits and attempt is not None and attempt.number in lane.unsent:
+            unsent = attempt is not None and attempt.number in lane.unsent
+            if unsent and isinstance(action, Send) and usable(attempt, action, now):
                 ready.append(entry)
             else:
                 entry.planner = begun

@@ -6,12 +6,11 @@ Sources: Microsoft Graph, presence-setpresence, presence-clearpresence, "JSON ba
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from presence_manager.core.key import Key
+from presence_manager.core.key import Key, is_guid
 from presence_manager.core.pair import Pair, checked_lease
 from presence_manager.core.session import Attempt
 from presence_manager.core.verdict import Verb
@@ -20,10 +19,6 @@ BATCH_MAX: Final = 20
 """Requests that one $batch may carry."""
 ITEM_IDS: Final = tuple(str(index) for index in range(BATCH_MAX))
 """The ids of a batch's items, by position."""
-
-_GUID: Final = re.compile(
-    "-".join(f"[0-9a-fA-F]{{{length}}}" for length in (8, 4, 4, 4, 12)), re.ASCII
-)  # half the time of IGNORECASE
 
 
 class Part(NamedTuple):
@@ -101,6 +96,6 @@ def duration(seconds: float) -> str:
 
 
 def _checked(text: str, what: str) -> str:
-    if not _GUID.fullmatch(text):
+    if not is_guid(text):
         raise ValueError(f"{text[:60]!a} is not the id of {what}: nothing was sent")
     return text

@@ -48,15 +48,14 @@ def _session_columns(row: Session, lane: int) -> Columns:
     opened: Columns = _NO_ATTEMPT
     if attempt is not None:
         verb, by, number, send_by, wish, attempt_pair, lease = attempt
-        text = None if attempt_pair is None else _pair_text(attempt_pair)
-        opened = (verb._value_, by, number, send_by, wish, text, lease)
+        opened = (verb._value_, by, number, send_by, wish, _pair_text(attempt_pair), lease)
     return (
         version,
         owner,
         clock,
         skew,
         known._value_,
-        None if pair is None else _pair_text(pair),
+        _pair_text(pair),
         due,
         live_until,
         *opened,
