@@ -100,7 +100,7 @@ async def _hurry(life: Life, hurried: asyncio.Event) -> None:
     if life.closed:
         return
     life.hurry()
-    log.error("daemon.hurried", left_at_most=life.left, kept_in="the ledger, for the next start")
+    log.error("daemon.hurried", left="in the ledger, for the next start; sweep.done counts it")
 
 
 async def _end(working: asyncio.Task[object] | None) -> bool:

@@ -50,7 +50,6 @@ class Life:
         self._deadline = deadline
         self._tell = closing
         self._closing: asyncio.Task[Report | None] | None = None
-        self._progress: Progress | None = None
 
     async def __aenter__(self) -> Self:
         await self.presence.open()
@@ -81,12 +80,6 @@ class Life:
         """Whether the closing is over, whatever came of it."""
         return self._closing is not None and self._closing.done()
 
-    @property
-    def left(self) -> int | None:
-        """How many sessions the closing sweep has not seen to, at most; None: not known."""
-        progress = self._progress
-        return None if progress is None else progress.taken - progress.done
-
     async def begin_closing(self) -> None:
         """Begin to close, in a task of its own; harmless if it has begun.
 
@@ -105,13 +98,9 @@ class Life:
     def _begin(self, deadline: float | None) -> asyncio.Task[Report | None]:
         if self._closing is None:
             self._tell(None)
-            close = self.presence.close(deadline=deadline, progress=self._see)
+            close = self.presence.close(deadline=deadline, progress=self._tell)
             self._closing = asyncio.get_running_loop().create_task(close)
         return self._closing
-
-    def _see(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tell(progress)
 
     async def _end(self, closing: asyncio.Task[Report | None]) -> None:
         try:

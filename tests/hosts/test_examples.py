@@ -216,7 +216,7 @@ async def test_the_daemon_in_a_hurry(emulator: Emulator, ledger: Path) -> None:
         status, seconds = await child.ended()
     assert status == 1, child.out
     assert seconds < 2.0
-    assert '"left_at_most": 3' in child.out
+    assert '"unfinished": 3' in child.out
     nothing_forgotten(emulator, ledger)
 
 
