@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from presence_manager.core.key import Key, LaneId
@@ -20,11 +21,32 @@ _KIND = {kind.value: kind for kind in Kind}
 _PAIR: dict[str | None, Pair | None] = {None: None, **{str(pair): pair for pair in PAIRS}}
 _PAIR_TEXT: dict[Pair | None, str | None] = {pair: text for text, pair in _PAIR.items()}
 _NO_ATTEMPT = (None,) * 7
+_NUMBER = 10
+"""The place of the attempt's number among a session's columns."""
 
 
 def insert_columns(step: Step, lane: int) -> list[Columns]:
     """Return the new row as the query `insert` takes it."""
     return [_session_columns(step.row, lane)]
+
+
+def row_but_for_user(step: Step) -> tuple[Any, ...]:
+    """Return the lane, and all else of the new row but the user and the attempt's number."""
+    row = step.row
+    attempt = row.attempt
+    opened = None if attempt is None else (attempt[:2], attempt[3:])
+    return row.key.lane, row[1:10], opened, row[11:]
+
+
+def numbers(steps: Sequence[Step]) -> str:
+    """Return the users with their attempts' numbers: see `users_text`."""
+    return users_text({row.key.user: row.attempt and row.attempt.number for _, row, *_ in steps})
+
+
+def alike_columns(row: Session, lane: int, numbers: str) -> Columns:
+    """Return rows that share all else with this one as the query `insert_alike` takes them."""
+    columns = _session_columns(row, lane)
+    return (*columns[:_NUMBER], *columns[_NUMBER + 1 : -1], numbers)
 
 
 def update_columns(step: Step, lane: int) -> list[Columns]:
@@ -147,21 +169,37 @@ def uses(text: str) -> Uses:
     return tuple((float(until), int(number)) for until, _, number in pairs)
 
 
-def outcome_columns(step: Step, lane: int) -> list[Columns]:
-    """Return the outcomes of the step as the query `add_outcome` takes them.
+def outcome_but_for_user(outcome: Outcome) -> tuple[Any, ...]:
+    """Return the lane, and all else of the outcome but the user and Graph's name of the request."""
+    return outcome.key.lane, outcome[1:8], outcome[9:]
 
-    Their texts come from outside: what is not Unicode in them is replaced, never refused.
+
+def request_ids(outcomes: Sequence[Outcome]) -> str:
+    """Return the users with the names of their requests: see `users_text`."""
+    return users_text({outcome.key.user: _unicode(outcome.request_id) for outcome in outcomes})
+
+
+def alike_outcome_columns(outcome: Outcome, lane: int, request_ids: str) -> Columns:
+    """Return outcomes that share the rest as the query `add_alike_outcomes` takes them."""
+    return (*outcome_columns(outcome, lane)[:-2], request_ids)
+
+
+def users_text(values: Mapping[str, object]) -> str:
+    """Return a JSON object by users; empty where SQLite would cut a text off, at its NUL."""
+    text = json.dumps(values, ensure_ascii=False)
+    return "" if "\\u0000" in text else text
+
+
+def outcome_columns(outcome: Outcome, lane: int) -> Columns:
+    """Return the outcome as the query `add_outcome` takes it.
+
+    Its texts come from outside: what is not Unicode in them is replaced, never refused.
     """
-    return [_outcome_columns(outcome, lane) for outcome in step.outcomes]
-
-
-def _outcome_columns(outcome: Outcome, lane: int) -> Columns:
     key, kind, sweep_id, at, attempts, status, code, message, request_id, owner = outcome[:10]
     reason, _, lapses_at = outcome[10:]
     return (
         sweep_id,
         lane,
-        key.user,
         kind._value_,
         kind.final,
         at,
@@ -169,10 +207,11 @@ def _outcome_columns(outcome: Outcome, lane: int) -> Columns:
         status,
         _unicode(code),
         _unicode(message),
-        _unicode(request_id),
         owner,
         _unicode(reason),
         lapses_at,
+        key.user,
+        _unicode(request_id),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 from presence_manager.core.key import Key, LaneId
@@ -15,6 +16,9 @@ from presence_manager.ledger.database import SQL, Database
 from presence_manager.ledger.shares import shared, used
 from presence_manager.ledger.trouble import damaged
 from presence_manager.ports import Budget, Draw, Query, Scope, Search, Share, Uses
+
+ALIKE = 5
+"""So many rows that differ in little more than the user are quicker written in one statement."""
 
 
 def get(db: Database, keys: Sequence[Key]) -> list[Session]:
@@ -252,14 +256,46 @@ def _apply(db: Database, steps: Sequence[Step]) -> bool:
         if outcomes:
             told.append(step)
     holds = sum(len(step.row.wishes) for step in held)
-    return (
-        _changed(db, "insert", inserts, rows.insert_columns) == len(inserts)
+    applied = (
+        _inserted(db, inserts) == len(inserts)
         and _changed(db, "update", updates, rows.update_columns) == len(updates)
         and _changed(db, "delete", deletes, rows.delete_columns) == len(deletes)
         and _changed(db, "end_holds", ended, rows.end_holds_columns) >= 0
         and _changed(db, "add_hold", held, rows.hold_columns) == holds
-        and _changed(db, "add_outcome", told, rows.outcome_columns) >= 0
     )
+    if applied:
+        _tell(db, told)
+    return applied
+
+
+def _inserted(db: Database, steps: list[Step]) -> int:
+    """Write the new rows, those that are alike in one statement; return their number."""
+    number = 0
+    others: list[Step] = []
+    for (lane, *_), run in groupby(steps, rows.row_but_for_user):
+        alike = list(run)
+        users = rows.numbers(alike) if len(alike) >= ALIKE else ""
+        if users:
+            columns = rows.alike_columns(alike[0].row, db.lane(lane), users)
+            number += db.connection.execute(SQL["insert_alike"], columns).rowcount
+        else:
+            others += alike
+    return number + _changed(db, "insert", others, rows.insert_columns)
+
+
+def _tell(db: Database, steps: list[Step]) -> None:
+    """Write what became of the sessions, in the same way."""
+    others: list[rows.Columns] = []
+    outcomes = [outcome for step in steps for outcome in step.outcomes]
+    for (lane, *_), run in groupby(outcomes, rows.outcome_but_for_user):
+        alike, number = list(run), db.lane(lane)
+        users = rows.request_ids(alike) if len(alike) >= ALIKE else ""
+        if users:
+            columns = rows.alike_outcome_columns(alike[0], number, users)
+            db.connection.execute(SQL["add_alike_outcomes"], columns)
+        else:
+            others += [rows.outcome_columns(outcome, number) for outcome in alike]
+    db.connection.executemany(SQL["add_outcome"], others)
 
 
 def _changed(
