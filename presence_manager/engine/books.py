@@ -134,6 +134,7 @@ class Books:
             plan = entry.plan
             if goes_on_clearing(plan, owner):
                 entry.row = self._unrecorded.owe(entry.row, plan.row)
+                self._unrecorded.leaves(entry.key)
                 entry.plan = plan._replace(row=entry.row)
                 done.append(entry)
                 continue
@@ -141,6 +142,13 @@ class Books:
                 self._audience.became(outcome)
             waiting.append(entry)
         return waiting
+
+    def leaves(self, entries: list[Entry]) -> None:
+        """Remember which of these requests the ledger knows nothing of, before they leave."""
+        if self._unrecorded:
+            for entry in entries:
+                if entry.row.version < 0:
+                    self._unrecorded.leaves(entry.key)
 
     def deliver(self, entries: list[Entry]) -> None:
         """Tell what became of the sessions, and go on with what is left to do."""
@@ -160,6 +168,7 @@ class Books:
         """Tell that a session came to rest, and which of its holds were refused before."""
         if entry.row.version < 0:
             at = inf  # it is looked at again when the ledger has been told
+            self._unrecorded.rested(entry.row)
         for name, verdict in (entry.refused or {}).items():
             if entry.row.wish(name) is not None:  # put again meanwhile
                 continue

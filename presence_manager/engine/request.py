@@ -54,6 +54,7 @@ class Request:
             return []
         asks = [(entry.key, _attempt(entry)) for entry in ready]
         lane.unsent.difference_update([attempt.number for _, attempt in asks])
+        lane.books.leaves(ready)
         try:
             verdicts = await self._sent(ready, asks)
         except SignInRefused as error:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -36,9 +37,20 @@ PAUSE = 1.0
 AT_ONCE = 1_000
 """Rows told to the ledger at a time."""
 
-Owed = dict[Key, tuple[frozenset[Wish], float]]
-"""The sessions that were cleared unrecorded, the holds that ended with it, and the instant up to
-which all that were made have."""
+
+class Debt(NamedTuple):
+    """What the ledger has yet to be told of a session.
+
+    The holds that `ended`, as has every one that was made until `all_until`. A clear that has left
+    may be applied until `settles`: infinite while it is at work, below 0 when none has left.
+    """
+
+    ended: frozenset[Wish] = frozenset()
+    all_until: float = 0.0
+    settles: float = -1.0
+
+
+Owed = dict[Key, Debt]
 
 
 class OwingNow(Now):
@@ -49,7 +61,7 @@ class OwingNow(Now):
     def adopt(self, row: Session) -> Session:
         """The same, and a session that was cleared meanwhile may be gone by that."""
         row = super().adopt(row)
-        if row.key not in self.owed:
+        if self.owed.get(row.key, Debt()).settles < 0:
             return row
         return change.doubt(row, self.at, self.owner, self.terms)
 
@@ -121,14 +133,25 @@ class Unrecorded:
 
         It has ended the holds that the row lost, and every one that was made until `all_until`.
         """
-        ended, until = self.owed.get(row.key, (frozenset(), 0.0))
+        ended, until, settles = self.owed.get(row.key, Debt())
         ended |= frozenset(row.wishes) - frozenset(planned.wishes)
-        self.owed[row.key] = ended, max(until, all_until)
+        self.owed[row.key] = Debt(ended, max(until, all_until), settles)
         self._rest(row.key)
         self._go_on_telling()
         if planned.version < 0:
             return planned
         return planned._replace(version=-planned.version)
+
+    def leaves(self, key: Key) -> None:
+        """A clear of the session leaves, or has left, that the ledger cannot be told of now."""
+        self.owed[key] = self.owed.get(key, Debt())._replace(settles=inf)
+        self._go_on_telling()
+
+    def rested(self, row: Session) -> None:
+        """No clear of the session is at work any more; one may yet be applied."""
+        debt = self.owed.get(row.key, Debt())
+        if debt.settles > 0:
+            self.owed[row.key] = debt._replace(settles=row.clears_settle)
 
     def left(self, row: Session, sweep_id: str, now: Now) -> Outcome:
         """The outcome of a session that cannot be cleared without the ledger."""
@@ -168,7 +191,11 @@ class Unrecorded:
         told = {key: self.owed[key] for key in self.owed if not self._lanes[key.lane].has(key)}
         rows = await self._ledger.get(list(told)[:AT_ONCE])
         now = self._now()
-        steps: list[Step] = [step(row, self._told(row, now)) for row in rows if row.version]
+        steps: list[Step] = [
+            step(row, self._told(row, now))
+            for row in rows
+            if row.version or told[row.key].settles > now.at
+        ]
         lost = await self._ledger.put(steps) if steps else {}
         behind = {row.key for row in lost.values()}
         done = {each.row.key: each.row for each in steps}
@@ -184,8 +211,13 @@ class Unrecorded:
         """The row with the clear as one whose answer was lost; holds made since stay."""
         new = now.adopt(row)
         if new.attempt is not None and new.attempt.owner == self._owner:
-            new = change.abandon(new, now.at, self._owner, now.terms)
-        ended, until = self.owed[row.key]
+            unsent = self._lanes[row.key.lane].unsent
+            if new.attempt.number in unsent:
+                unsent.discard(new.attempt.number)
+                new = change.withdraw(new, now.at, self._owner)
+            else:
+                new = change.abandon(new, now.at, self._owner, now.terms)
+        ended, until, _ = self.owed[row.key]
         names = frozenset(w.name for w in row.wishes if w in ended or w.made_at <= until)
         return change.release(new, now.at, self._owner, names=names)
 

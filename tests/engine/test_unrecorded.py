@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import pytest
@@ -330,6 +331,44 @@ async def test_a_hold_put_while_the_unrecorded_clear_is_under_way() -> None:
         assert new.state == "shown"
         assert graph.shown(U) == "Away/Away"
     assert graph.sessions == {}
+
+
+@virtual
+async def test_a_clear_of_a_stranger_that_may_yet_be_applied_is_told_to_the_ledger() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    graph.answers.update({U: [None], V: [None]})
+    async with manager(graph, ledger) as presence:
+        ledger.writes = False
+        report = await presence.sweep([U, V])  # lost, then 404
+        assert report.counts == {Kind.GONE_AFTER_RETRY: 2}
+        ledger.writes = True
+        await asyncio.sleep(3 * PAUSE)
+        assert await ledger.marked() == frozenset()
+        assert (await presence.clear(V)).kind is Kind.GONE_AFTER_RETRY
+        await presence.hold(U, "Busy")
+        graph.sessions.clear()  # the lost clear is applied
+        await asyncio.sleep(10.0)
+        assert graph.shown(U) == "Busy/InACall"
+        assert await rows(presence) == [U]
+        assert (await presence.clear(V)).kind is Kind.ALREADY_GONE
+
+
+@virtual
+async def test_a_clear_that_could_not_leave_without_the_ledger_explains_no_404() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy")
+        ledger.writes = False
+        presence._works.lanes[next(iter(graph.sessions)).lane].gate.closed_until = inf
+        outcome = await presence.clear(U, deadline=1.0)
+        assert (outcome.kind, outcome.recorded) == (Kind.UNFINISHED, False)
+        presence._works.lanes[next(iter(graph.sessions)).lane].gate.closed_until = 0.0
+        graph.sessions.clear()  # somebody else was faster
+        ledger.writes = True
+        await until_told(presence)
+        assert [verb for verb, _ in graph.sent] == ["set", "clear"]
+        last = [o async for o in presence.outcomes(user=U)]
+        assert [o.kind for o in last] == [Kind.ALREADY_GONE]
 
 
 @virtual

@@ -132,7 +132,8 @@ class World:
                 flight.handle = asyncio.get_running_loop().call_at(latest, self.apply, flight)
         if flight.attempt.verb is Verb.CLEAR:
             if judgement in (Judgement.DONE, Judgement.GONE):  # what was set before is known gone
-                truth.set_since = self.live(key) is not None or self.set_out(key)
+                live = self.live(key)  # or by others, since: that is no set of ours
+                truth.set_since = (live is not None and live.ours) or self.set_out(key)
             if judgement is Judgement.DONE:
                 truth.clear_told_sent_at = flight.sent_at
             elif judgement is Judgement.LOST:
