@@ -22,6 +22,7 @@ from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.gate import Gate
 from presence_manager.engine.plan import Now, begin, conclude, refuse
 from presence_manager.engine.shield import to_the_end
+from presence_manager.engine.unrecorded import Debt
 from presence_manager.errors import LedgerError, SignInRefused
 
 from .virtual import (
@@ -510,7 +511,7 @@ async def test_a_session_that_was_cleared_unrecorded_is_not_renewed() -> None:
     async with manager(graph) as presence:
         await presence.hold(U, "Busy")
         unrecorded = presence._works.unrecorded
-        unrecorded.owed[KEY] = frozenset(), 0.0
+        unrecorded.owed[KEY] = Debt()
         row = (await presence._ledger.get([KEY]))[0]
         await asyncio.sleep(row.due - START + 1.0)
         assert [verb for verb, _ in graph.sent] == ["set"]

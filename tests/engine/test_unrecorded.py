@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from presence_manager import Kind, LedgerError, PresenceManager
+from presence_manager import HoldTimeout, Kind, LedgerError, PresenceManager
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.session import Session, Step
 from presence_manager.engine import sources
@@ -369,6 +369,43 @@ async def test_a_clear_that_could_not_leave_without_the_ledger_explains_no_404()
         assert [verb for verb, _ in graph.sent] == ["set", "clear"]
         last = [o async for o in presence.outcomes(user=U)]
         assert [o.kind for o in last] == [Kind.ALREADY_GONE]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_hold_of_a_shared_session_is_withdrawn_when_the_ledger_works_again(again: bool) -> None:
+    @virtual
+    async def story() -> None:
+        graph, ledger = FakeGraph(), FailingLedger()
+        graph.answers[U] = [0, (429, 2.0)]
+        async with manager(graph, ledger) as one, manager(graph, ledger) as two:
+            await one.hold(U, "Busy", key="one")
+            asyncio.get_running_loop().call_later(0.5, setattr, ledger, "writes", False)
+            with pytest.raises(HoldTimeout):
+                await two.hold(U, "Away", key="two", timeout=1.0)
+            await asyncio.sleep(2.5 * PAUSE)
+            ledger.writes = True
+            if again:
+                await two.hold(U, "Available", key="two")
+            await asyncio.sleep(10.0)
+            (row,) = [row async for row in one.sessions()]
+            assert [wish.name for wish in row.wishes] == ["one", "two"][: 1 + again]
+            assert graph.shown(U) == ("Available/Available" if again else "Busy/InACall")
+
+    story()
+
+
+@virtual
+async def test_a_hold_released_while_the_ledger_cannot_be_read_does_not_come_back() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        hold = await presence.hold(U, "Busy")
+        ledger.writes = ledger.reads = False
+        outcome = await hold.release()
+        assert (outcome.kind, outcome.recorded) == (Kind.CLEARED, False)
+        ledger.writes = ledger.reads = True
+        await until_told(presence)
+        assert graph.shown(U) is None
+        assert [verb for verb, _ in graph.sent] == ["set", "clear", "clear"]
 
 
 @virtual

@@ -47,7 +47,9 @@ def test_seeds_that_once_told_of_something(seed: int) -> None:
     assert result.broken is None, report(result)
 
 
-@pytest.mark.parametrize("seed", [510000012, 510000100, 510000130, 510000316])
+@pytest.mark.parametrize(
+    "seed", [510000012, 510000100, 510000130, 510000316, 520000009, 520000065, 520000176]
+)
 def test_agreed_seeds_that_once_told_of_something(seed: int) -> None:
     result = run(agreed(seed))
     assert result.broken is None, report(result)
