@@ -154,15 +154,19 @@ class Books:
         """Tell what became of the sessions, and go on with what is left to do."""
         for entry in entries:
             entry.busy = False
-            if not entry.row.sweeps:  # nobody waits for it any more
-                entry.deadline = inf
-            for outcome in entry.plan.outcomes:
-                self._audience.became(outcome)
-            if entry.missing:
-                missing, entry.missing = entry.missing, ()
-                self._spawn(self._look_up(entry.key, missing))
+            self.tell(entry)
             self._go_on(entry)
         self._wake()
+
+    def tell(self, entry: Entry) -> None:
+        """Tell what became of the session by the plan that was committed."""
+        if not entry.row.sweeps:  # nobody waits for it any more
+            entry.deadline = inf
+        for outcome in entry.plan.outcomes:
+            self._audience.became(outcome)
+        if entry.missing:
+            missing, entry.missing = entry.missing, ()
+            self._spawn(self._look_up(entry.key, missing))
 
     def rested(self, entry: Entry, at: float) -> None:
         """Tell that a session came to rest, and which of its holds were refused before."""

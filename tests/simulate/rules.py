@@ -21,6 +21,9 @@ from .world import World
 TOLERANCE = 1e-5
 """Seconds lost in sums of seconds since the epoch."""
 
+TELLING = (Kind.CLEARED, Kind.GONE_AFTER_RETRY)
+"""What a sweep is told of clears that were, or may have been, applied."""
+
 
 class Broken(Exception):
     """A rule is broken: its number, and how."""
@@ -78,6 +81,8 @@ class Judge:
             self._ages(life, before, row)
             for outcome in step.outcomes:
                 self._outcome(outcome, row, step.delete)
+            if row.known is Known.ABSENT and any(o.kind in TELLING for o in step.outcomes):
+                self.world.truth(key).clearing_told(self.world.now)
             self.waiting.update(dict.fromkeys((sweep, key) for sweep in row.sweeps))
             self.world.say("row", life.owner[-4:], key.user[-2:], _short(row, step.delete))
             if step.delete:

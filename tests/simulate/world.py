@@ -43,6 +43,12 @@ class Truth:
         self.clear_told_sent_at = -inf
         self.doubts = []
 
+    def clearing_told(self, now: float) -> None:
+        """A clearing is over, and the row goes on for a hold: a 404 from now on says something of
+        what is set since, which no clear of before can have ended once it has settled."""
+        self.removed = False
+        self.doubts = [until for until in self.doubts if until > now]
+
 
 @dataclass(eq=False)
 class Flight:
