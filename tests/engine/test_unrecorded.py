@@ -409,6 +409,21 @@ async def test_a_hold_released_while_the_ledger_cannot_be_read_does_not_come_bac
 
 
 @virtual
+async def test_a_sweep_without_the_ledger_ends_when_a_hold_comes_between() -> None:
+    graph, ledger = FakeGraph(latency=3.0), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        ledger.writes = False
+        sweep = asyncio.create_task(presence.sweep([U, V]))
+        await asyncio.sleep(1.0)
+        ledger.writes = True
+        await presence.hold(U, "Away")
+        async with asyncio.timeout(60.0):
+            report = await sweep
+        assert report.counts == {Kind.SUPERSEDED: 1, Kind.ALREADY_GONE: 1}
+        assert graph.shown(U) == "Away/Away"
+
+
+@virtual
 async def test_two_sweeps_of_one_user_without_the_ledger_get_one_answer() -> None:
     graph, ledger = FakeGraph(latency=2.0), FailingLedger()
     async with manager(graph, ledger) as presence:

@@ -48,7 +48,18 @@ def test_seeds_that_once_told_of_something(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "seed", [510000012, 510000100, 510000130, 510000316, 520000009, 520000065, 520000176]
+    "seed",
+    [
+        510000012,
+        510000100,
+        510000130,
+        510000316,
+        520000009,
+        520000051,
+        520000065,
+        520000176,
+        520000560,
+    ],
 )
 def test_agreed_seeds_that_once_told_of_something(seed: int) -> None:
     result = run(agreed(seed))
