@@ -106,7 +106,7 @@ class Callers:
         if act.what == "users":
             return await manager.sweep(users=self.run.users, deadline=timeout)
         if act.what == "track":
-            self.run.world.set_by_others(self.run.key(life, act.user), 600.0)
+            self.run.world.set_by_others(self.run.key(life, act.user), 600.0, tracked=True)
             until = life.clock.now() + 600.0
             return await manager.track(user, key=key, expires_at=until)
         if act.what == "other":

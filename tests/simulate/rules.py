@@ -189,6 +189,9 @@ class Judge:
             row, live = self.rows.get(key), self.world.live(key)
             if live is not None and not live.ours:
                 continue
+            last = self.world.sessions.get(key)
+            if last is not None and not last.ours and not last.tracked:
+                continue  # it took the place of ours and ran out: nobody was told, until the renewal
             wish = None
             if row is not None:
                 life = self.lives.get(row.wishes[-1].owner) if row.wishes else None

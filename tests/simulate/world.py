@@ -15,11 +15,12 @@ from presence_manager.core.verdict import Judgement, Verb
 
 @dataclass
 class Live:
-    """A session on Graph; `ours` unless other code of the application has set it."""
+    """A session on Graph; `ours` unless other code has set it, `tracked` if that has told us."""
 
     pair: Pair | None
     expires: float
     ours: bool = True
+    tracked: bool = False
 
 
 @dataclass
@@ -158,8 +159,8 @@ class World:
         """Whether a set may still be applied."""
         return any(f.key == key and f.attempt.verb is Verb.SET and f.coming for f in self.flights)
 
-    def set_by_others(self, key: Key, lease: float) -> None:
+    def set_by_others(self, key: Key, lease: float, *, tracked: bool = False) -> None:
         """Other code of the application sets a session."""
-        self.sessions[key] = Live(None, self.now + lease, ours=False)
+        self.sessions[key] = Live(None, self.now + lease, ours=False, tracked=tracked)
         self.truth(key).removed = False
         self.say("set by others", key.user[-2:])
