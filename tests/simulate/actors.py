@@ -162,8 +162,10 @@ class Callers:
             held = not isinstance(last.result[user], HoldFailed)
         if held:
             hold = last.result if act.what == "hold" else last.result[user]
+            # If it was another process that Graph refused it to, its own hears but of the end.
+            refused = self.run.world.truth(key).set_refused_at >= last.started
             if (
-                (hold.state == "shown" or hold.ended == "cleared")
+                (hold.state == "shown" or (hold.ended == "cleared" and not refused))
                 and hold.until > last.life.clock.now()
                 and wish is None
             ):

@@ -131,6 +131,8 @@ class Judge:
             self.blame(2, "already_gone, though a clear of ours may explain the 404")
         # An attempt that a process left open, killed or without its disk, may have left.
         crashed = any(life.dead or life.slow_end for life in self.lives.values())
+        # And one whose answer could not be written counts as one without an answer.
+        crashed |= truth.clears_left > 1 and any(map(self._disk_fails, range(len(self.plan.slots))))
         if (
             kind is Kind.GONE_AFTER_RETRY
             and not crashed
@@ -191,7 +193,7 @@ class Judge:
                 continue
             last = self.world.sessions.get(key)
             if last is not None and not last.ours and not last.tracked:
-                continue  # it took the place of ours and ran out: nobody was told, until the renewal
+                continue  # it took the place of ours and ran out, and nobody was told
             wish = None
             if row is not None:
                 life = self.lives.get(row.wishes[-1].owner) if row.wishes else None

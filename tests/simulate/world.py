@@ -12,6 +12,9 @@ from presence_manager.core.pair import Pair
 from presence_manager.core.session import Attempt
 from presence_manager.core.verdict import Judgement, Verb
 
+REFUSALS = (Judgement.GONE, Judgement.DENIED, Judgement.UNAUTHORIZED)
+"""What Graph may say of a set that ends its hold."""
+
 
 @dataclass
 class Live:
@@ -35,12 +38,15 @@ class Truth:
     set_since: bool = False
     set_sent_at: float = -inf
     set_told_at: float = -inf
+    set_refused_at: float = -inf
+    clears_left: int = 0
     clear_told_sent_at: float = -inf
     doubts: list[float] = field(default_factory=list)
 
     def begin(self) -> None:
         """The row is gone: what comes is another story."""
         self.removed = self.set_since = False
+        self.clears_left = 0
         self.clear_told_sent_at = -inf
         self.doubts = []
 
@@ -96,6 +102,8 @@ class World:
         self.flights.append(flight)
         if attempt.verb is Verb.SET:
             self.truth(key).set_sent_at = self.now
+        else:
+            self.truth(key).clears_left += 1
         self.say("sent", owner[-4:], key.user[-2:], attempt.verb, attempt.pair, attempt.number)
         return flight
 
@@ -148,6 +156,8 @@ class World:
         elif judgement is Judgement.DONE:
             truth.set_told_at = self.now
             truth.doubts = [until for until in truth.doubts if until > flight.sent_at]
+        elif judgement in REFUSALS:
+            truth.set_refused_at = self.now
         self.flights = [f for f in self.flights if f.coming or not f.settled]
 
     def died(self, owner: str) -> None:
