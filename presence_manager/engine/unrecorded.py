@@ -4,13 +4,14 @@ Only clears do, and only of sessions that nobody else is known to hold: whose wi
 user be shown cannot be told without the ledger. Their rows stay in memory, with a version below 0,
 which no row of the ledger has. The ledger's own rows stay as they were; when it works again they
 count as being cleared, and are cleared once more: that is harmless, and what a 404 means then is
-known. Should this process end before, its mark says the same to the next one.
+known. A clear that still waits goes on in the ledger, for others may hold the user by then. Should
+this process end before, its mark says the same to the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,15 +43,18 @@ class Debt(NamedTuple):
     """What the ledger has yet to be told of a session.
 
     The holds that `ended`, as has every one that was made until `all_until`. A clear that has left
-    may be applied until `settles`: infinite while it is at work, below 0 when none has left.
+    may be applied until `settles`: infinite while it is at work, below 0 when none has left. The
+    `sweeps` that the ledger has not heard of.
     """
 
     ended: frozenset[Wish] = frozenset()
     all_until: float = 0.0
     settles: float = -1.0
+    sweeps: frozenset[str] = frozenset()
 
 
 Owed = dict[Key, Debt]
+_NONE: Mapping[Key, Session] = {}
 
 
 class OwingNow(Now):
@@ -133,9 +137,10 @@ class Unrecorded:
 
         It has ended the holds that the row lost, and every one that was made until `all_until`.
         """
-        ended, until, settles = self.owed.get(row.key, Debt())
+        ended, until, settles, sweeps = self.owed.get(row.key, Debt())
         ended |= frozenset(row.wishes) - frozenset(planned.wishes)
-        self.owed[row.key] = Debt(ended, max(until, all_until), settles)
+        sweeps |= frozenset(planned.sweeps) - frozenset(row.sweeps)
+        self.owed[row.key] = Debt(ended, max(until, all_until), settles, sweeps)
         self._rest(row.key)
         self._go_on_telling()
         if planned.version < 0:
@@ -181,20 +186,38 @@ class Unrecorded:
         """Once the ledger works again, let it know; and clear once more what it still has."""
         while self.owed or self._marked:
             await asyncio.sleep(PAUSE)
-            with suppress(LedgerError):
-                await self._tell_some()
+            with suppress(LedgerError, TimeoutError):
+                await self._tell_some(
+                    [key for key in self.owed if not self._lanes[key.lane].has(key)]
+                )
+                await self._tell_of_waiting()
                 if not self.owed:
                     self._marked = False  # first: who owes something from now on marks again
                     await self._ledger.mark(self._owner, on=False)
 
-    async def _tell_some(self) -> None:
-        told = {key: self.owed[key] for key in self.owed if not self._lanes[key.lane].has(key)}
-        rows = await self._ledger.get(list(told)[:AT_ONCE])
+    async def _tell_of_waiting(self) -> None:
+        """The same for what waits in memory: others may hold it by now, or be clearing it."""
+        keys = [key for key in self.owed if self._lanes[key.lane].unrecorded(key)][:AT_ONCE]
+        if not keys:
+            return
+        await self._ledger.get(keys[:1])  # one that hangs does not hold up the clears
+        desks = {key: self._lanes[key.lane].desk for key in keys}
+        taken = {key: entry for key, desk in desks.items() if (entry := desk.take_idle(key))}
+        try:
+            async with asyncio.timeout(PAUSE):
+                await self._tell_some(list(taken), {key: e.row for key, e in taken.items()})
+        finally:
+            for key, entry in taken.items():
+                desks[key].give_back(entry)
+
+    async def _tell_some(self, keys: list[Key], waiting: Mapping[Key, Session] = _NONE) -> None:
+        told = {key: self.owed[key] for key in keys[:AT_ONCE]}
+        rows = await self._ledger.get(list(told))
         now = self._now()
         steps: list[Step] = [
-            step(row, self._told(row, now))
+            step(row, self._told(row, now, waiting.get(row.key)))
             for row in rows
-            if row.version or told[row.key].settles > now.at
+            if row.version or row.key in waiting or told[row.key].settles > now.at
         ]
         lost = await self._ledger.put(steps) if steps else {}
         behind = {row.key for row in lost.values()}
@@ -207,8 +230,13 @@ class Unrecorded:
             if key in done:
                 self._lanes[key.lane].submit(done[key], Rank.SWEEP)
 
-    def _told(self, row: Session, now: Now) -> Session:
-        """The row with the clear as one whose answer was lost; holds made since stay."""
+    def _told(self, row: Session, now: Now, waiting: Session | None) -> Session:
+        """The row with the clear as one whose answer was lost; holds made since stay.
+
+        One that is `waiting` in memory goes on in the ledger, with the sweeps that wait for it.
+        """
+        if waiting is not None and not row.version:
+            return waiting._replace(version=0).evolve(now.at, self._owner, attempt=None)
         new = now.adopt(row)
         if new.attempt is not None and new.attempt.owner == self._owner:
             unsent = self._lanes[row.key.lane].unsent
@@ -217,9 +245,13 @@ class Unrecorded:
                 new = change.withdraw(new, now.at, self._owner)
             else:
                 new = change.abandon(new, now.at, self._owner, now.terms)
-        ended, until, _ = self.owed[row.key]
+        ended, until, _, sweeps = self.owed[row.key]
         names = frozenset(w.name for w in row.wishes if w in ended or w.made_at <= until)
-        return change.release(new, now.at, self._owner, names=names)
+        new = change.release(new, now.at, self._owner, names=names)
+        if waiting is not None:
+            joining = (s for s in waiting.sweeps if s in sweeps and s not in new.sweeps)
+            new = new._replace(sweeps=(*new.sweeps, *joining))
+        return new
 
 
 def goes_on_clearing(plan: Plan, owner: str) -> bool:

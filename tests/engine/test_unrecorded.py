@@ -424,6 +424,46 @@ async def test_a_sweep_without_the_ledger_ends_when_a_hold_comes_between() -> No
 
 
 @virtual
+async def test_a_clear_that_still_waits_when_the_ledger_works_again_goes_on_in_it() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    graph.answers.update({U: [(429, 30.0)], V: [0, (429, 30.0)], W: [(429, 30.0)]})
+    async with manager(graph, ledger) as one, manager(graph, ledger) as two:
+        await one.hold(V, "Busy")
+        ledger.writes = ledger.reads = False
+        sweep = asyncio.create_task(one.sweep([U, V, W]))
+        await asyncio.sleep(1.0)
+        ledger.writes = ledger.reads = True
+        await asyncio.sleep(2 * PAUSE)
+        assert sorted(await rows(two)) == [U, V, W]
+        await two.hold(U, "Busy")
+        report = await sweep
+        assert elapsed() > 30.0
+        assert report.counts == {
+            Kind.SUPERSEDED: 1,
+            Kind.CLEARED: 1,
+            Kind.ALREADY_GONE: 1,
+        }
+        assert report.unrecorded_total == 0
+        assert graph.shown(U) == "Busy/InACall"
+        assert graph.shown(V) is None
+
+
+@virtual
+async def test_what_waits_goes_on_without_a_ledger_that_hangs() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    graph.answers[U] = [(429, 5.0)]
+    async with manager(graph, ledger) as presence:
+        ledger.writes = False
+        sweep = asyncio.create_task(presence.sweep([U]))
+        await asyncio.sleep(1.0)
+        ledger.takes = 100.0
+        report = await sweep
+        assert 5.0 <= elapsed() < 7.0
+        assert (report.counts, report.unrecorded_total) == ({Kind.ALREADY_GONE: 1}, 1)
+        ledger.writes = True
+
+
+@virtual
 async def test_two_sweeps_of_one_user_without_the_ledger_get_one_answer() -> None:
     graph, ledger = FakeGraph(latency=2.0), FailingLedger()
     async with manager(graph, ledger) as presence:

@@ -59,6 +59,8 @@ def test_seeds_that_once_told_of_something(seed: int) -> None:
         520000065,
         520000176,
         520000560,
+        520000684,
+        520000753,
     ],
 )
 def test_agreed_seeds_that_once_told_of_something(seed: int) -> None:
