@@ -58,16 +58,13 @@ _NONE: Mapping[Key, Session] = {}
 
 
 class OwingNow(Now):
-    """The moment, while the ledger has yet to be told of clears: those that are `owed`."""
+    """The moment, while the ledger has yet to be told of something."""
 
-    owed: Owed
+    unrecorded: Unrecorded
 
     def adopt(self, row: Session) -> Session:
-        """The same, and a session that was cleared meanwhile may be gone by that."""
-        row = super().adopt(row)
-        if self.owed.get(row.key, Debt()).settles < 0:
-            return row
-        return change.doubt(row, self.at, self.owner, self.terms)
+        """The same, with what the ledger does not say of it."""
+        return self.unrecorded.known_of(super().adopt(row), self)
 
 
 class Unrecorded:
@@ -158,6 +155,24 @@ class Unrecorded:
         if debt.settles > 0:
             self.owed[row.key] = debt._replace(settles=row.clears_settle)
 
+    def known_of(self, row: Session, now: Now) -> Session:
+        """The row with what the ledger has not been told: it may have been cleared meanwhile.
+
+        An attempt of ours that it takes for open, and that has left, counts as lost.
+        """
+        debt = self.owed.get(row.key)
+        if debt is None:
+            return row
+        attempt = row.attempt
+        if debt.settles >= 0:
+            row = change.doubt(row, now.at, self._owner, now.terms)
+        if attempt is None or attempt.owner != self._owner:
+            return row
+        if attempt.number in self._lanes[row.key.lane].unsent:
+            return row
+        lost = change.abandon(row, now.at, self._owner, now.terms)
+        return lost._replace(version=row.version)
+
     def left(self, row: Session, sweep_id: str, now: Now) -> Outcome:
         """The outcome of a session that cannot be cleared without the ledger."""
         return Outcome(
@@ -238,13 +253,9 @@ class Unrecorded:
         if waiting is not None and not row.version:
             return waiting._replace(version=0).evolve(now.at, self._owner, attempt=None)
         new = now.adopt(row)
-        if new.attempt is not None and new.attempt.owner == self._owner:
-            unsent = self._lanes[row.key.lane].unsent
-            if new.attempt.number in unsent:
-                unsent.discard(new.attempt.number)
-                new = change.withdraw(new, now.at, self._owner)
-            else:
-                new = change.abandon(new, now.at, self._owner, now.terms)
+        if new.attempt is not None and new.attempt.owner == self._owner:  # it has not left
+            self._lanes[row.key.lane].unsent.discard(new.attempt.number)
+            new = change.withdraw(new, now.at, self._owner)
         ended, until, _, sweeps = self.owed[row.key]
         names = frozenset(w.name for w in row.wishes if w in ended or w.made_at <= until)
         new = change.release(new, now.at, self._owner, names=names)

@@ -142,7 +142,7 @@ class Works:
             lease=self._lease,
         )
         if isinstance(now, OwingNow):
-            now.owed = self.unrecorded.owed
+            now.unrecorded = self.unrecorded
         return now
 
     def _lease(self, lane_id: LaneId) -> float:

@@ -11,6 +11,7 @@ import pytest
 
 from presence_manager import HoldTimeout, Kind, LedgerError, PresenceManager
 from presence_manager.core.key import Key, LaneId
+from presence_manager.core.pair import PAIRS
 from presence_manager.core.session import Session, Step
 from presence_manager.engine import sources
 from presence_manager.engine.entry import Entry, Rank
@@ -446,6 +447,24 @@ async def test_a_clear_that_still_waits_when_the_ledger_works_again_goes_on_in_i
         assert report.unrecorded_total == 0
         assert graph.shown(U) == "Busy/InACall"
         assert graph.shown(V) is None
+
+
+@virtual
+async def test_a_set_whose_answer_the_ledger_was_not_told_of_has_left() -> None:
+    graph, ledger = FakeGraph(latency=1.0), FailingLedger()
+    graph.answers[U] = [None]
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy", wait=False)
+        await asyncio.sleep(0.5)
+        ledger.writes = False
+        (lane,) = presence._works.lanes
+        lane.gate.closed_until = inf
+        assert (await presence.clear(U, deadline=2.0)).kind is Kind.UNFINISHED
+        assert [verb for verb, _ in graph.sent] == ["set"]
+        ledger.writes, lane.gate.closed_until = True, 0.0
+        graph.sessions[Key(lane.id, U)] = PAIRS[0]  # it is applied late
+        assert (await presence.clear(U, deadline=60.0)).kind is Kind.CLEARED
+        assert graph.sessions == {}
 
 
 @virtual
