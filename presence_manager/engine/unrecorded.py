@@ -161,7 +161,7 @@ class Unrecorded:
         An attempt of ours that it takes for open, and that has left, counts as lost.
         """
         debt = self.owed.get(row.key)
-        if debt is None:
+        if debt is None or row.version < 0:  # the row in memory knows
             return row
         attempt = row.attempt
         if debt.settles >= 0:
