@@ -9,7 +9,7 @@ from math import inf
 from typing import Any, Protocol
 
 from presence_manager.core.key import Key
-from presence_manager.core.outcome import Outcome
+from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.commit import commit
@@ -134,6 +134,7 @@ class Books:
             plan = entry.plan
             if goes_on_clearing(plan, owner):
                 entry.row = self._unrecorded.owe(entry.row, plan.row)
+                self._unrecorded.leaves(entry.key)
                 entry.plan = plan._replace(row=entry.row)
                 done.append(entry)
                 continue
@@ -142,24 +143,36 @@ class Books:
             waiting.append(entry)
         return waiting
 
+    def leaves(self, entries: list[Entry]) -> None:
+        """Remember which of these requests the ledger knows nothing of, before they leave."""
+        if self._unrecorded:
+            for entry in entries:
+                if entry.row.version < 0:
+                    self._unrecorded.leaves(entry.key)
+
     def deliver(self, entries: list[Entry]) -> None:
         """Tell what became of the sessions, and go on with what is left to do."""
         for entry in entries:
             entry.busy = False
-            if not entry.row.sweeps:  # nobody waits for it any more
-                entry.deadline = inf
-            for outcome in entry.plan.outcomes:
-                self._audience.became(outcome)
-            if entry.missing:
-                missing, entry.missing = entry.missing, ()
-                self._spawn(self._look_up(entry.key, missing))
+            self.tell(entry)
             self._go_on(entry)
         self._wake()
+
+    def tell(self, entry: Entry) -> None:
+        """Tell what became of the session by the plan that was committed."""
+        if not entry.row.sweeps:  # nobody waits for it any more
+            entry.deadline = inf
+        for outcome in entry.plan.outcomes:
+            self._audience.became(outcome)
+        if entry.missing:
+            missing, entry.missing = entry.missing, ()
+            self._spawn(self._look_up(entry.row, missing))
 
     def rested(self, entry: Entry, at: float) -> None:
         """Tell that a session came to rest, and which of its holds were refused before."""
         if entry.row.version < 0:
             at = inf  # it is looked at again when the ledger has been told
+            self._unrecorded.rested(entry.row)
         for name, verdict in (entry.refused or {}).items():
             if entry.row.wish(name) is not None:  # put again meanwhile
                 continue
@@ -191,15 +204,35 @@ class Books:
             entry.planner = lambda entry: take_over(entry.row, now, dead)
         await self.apply(entries)
 
-    async def _look_up(self, key: Key, sweeps: tuple[str, ...]) -> None:
-        """Another process has finished a session for us: read what became of it."""
+    async def _look_up(self, row: Session, sweeps: tuple[str, ...]) -> None:
+        """These sweeps no longer wait for the session: read what another process has told them.
+
+        Those of whom the ledger had not been told have waited for a clear in memory, until the
+        session was written to by somebody else, nearly always by a hold.
+        """
         for sweep_id in sweeps:
+            told = await self._outcomes(row.key, sweep_id)
+            for outcome in told or ():
+                if outcome.owner != self._moment().owner:  # what we finish is told at once
+                    self._audience.became(outcome)
+            if told == []:
+                now = self._moment()
+                left = self._unrecorded.left(row, sweep_id, now)
+                if row.newest(now.at) is not None:
+                    left = left._replace(kind=Kind.SUPERSEDED, lapses_at=None)
+                self._audience.became(left)
+
+    async def _outcomes(self, key: Key, sweep_id: str) -> list[Outcome] | None:
+        """What the ledger has of it, once it can be read; None at the end."""
+        while True:
             try:
-                for _, outcome in await self._ledger.outcomes(of_sweep(key, sweep_id), 0, 1):
-                    if outcome.owner != self._moment().owner:  # what we finish is told at once
-                        self._audience.became(outcome)
+                found = await self._ledger.outcomes(of_sweep(key, sweep_id), 0, 1)
+                return [outcome for _, outcome in found]
             except LedgerError as error:
                 self._log.error("ledger.failed", error=str(error))
+                if self.stopping:
+                    return None
+            await asyncio.sleep(PAUSE)
 
 
 def of_sweep(key: Key, sweep_id: str) -> Query:

@@ -26,6 +26,7 @@ class Desk:
         self.entries: dict[Key, Entry] = {}
         self.queue = LaneQueue()
         self.later = Later(wake)
+        self._wake = wake
         self.refusal: Planner | None = None
         self._gate = gate
         self._inbox: list[Entry] = []
@@ -66,6 +67,20 @@ class Desk:
         """Keep the entry from everybody else; it is `busy` from now on."""
         self.queue.remove(entry)
         entry.busy = True
+
+    def take_idle(self, key: Key) -> Entry | None:
+        """Take a session that waits here without the ledger, unless somebody is at work on it."""
+        entry = self.entries.get(key)
+        if entry is None or entry.busy or entry.row.version >= 0:
+            return None
+        self.take(entry)
+        return entry
+
+    def give_back(self, entry: Entry) -> None:
+        """Go on with one that was taken so."""
+        entry.busy = False
+        self.look_again(entry)
+        self._wake()
 
     def look(self, now: Now) -> tuple[list[Entry], list[Entry]]:
         """Sort the inbox: what wants a request queues for it.

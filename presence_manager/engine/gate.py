@@ -63,7 +63,7 @@ class Gate:
         self._renewed = Window(terms.window)
         self._slots = 0
         self._slots_until = 0.0
-        self._others: Uses = ()
+        self.others: Uses = ()
         self._ask_at = 0.0
         self._probing = False
         self._pace = inf
@@ -128,7 +128,7 @@ class Gate:
         limit = self.budget.most(until)
         windows, rest = divmod(until - start, self.window)
         end = start + rest
-        used = self._out + self._past.left_at(end) + slots(self._others, end)
+        used = self._out + self._past.left_at(end) + slots(self.others, end)
         return limit * windows + max(0, limit - used)
 
     # -- slots ------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ class Gate:
             if self._slots >= self._pace - self._out:
                 want = 0
         else:  # the ledger knows whether other processes have given some back
-            want = min(waiting, SPARE) if self._others else 0
+            want = min(waiting, SPARE) if self.others else 0
         if want <= 0:
             return None
         return Draw(now, self.uses(now), want, limit, now + self._worst())
@@ -169,7 +169,7 @@ class Gate:
         now = draw.now
         self._slots += share.granted
         self._slots_until = now + SLOTS_LIFE
-        self._others = share.others
+        self.others = share.others
         probed = draw.limit >= self.budget.ceiling or not self.budget.may_probe(now)
         if draw.want and not share.granted and probed:
             ends = self._past.first_end(now), self._first_of_others(now)
@@ -192,10 +192,11 @@ class Gate:
         open_ = self._out + (self._slots if now <= self._slots_until else 0)
         return (*own, (now + self._worst(), open_)) if open_ else own
 
-    @property
-    def alone(self) -> bool:
-        """Whether no other process was seen to use this budget."""
-        return not self._others
+    def reckoned(self, draw: Draw) -> Share:
+        """What a ledger that does not answer would grant, by what was last seen of the others."""
+        others = tuple(use for use in self.others if use[0] > draw.now)
+        taken = slots(draw.uses, draw.now) + slots(others, draw.now)
+        return Share(max(0, min(draw.want, draw.limit - taken)), others, self.budget.known)
 
     # -- what became of them ----------------------------------------------------------------
 
@@ -265,7 +266,7 @@ class Gate:
         stands = not limit and not self._strikes
         self._proven = self._probing or stands or (self._proven and self._testing)
         if limit:
-            self.budget.refused(now, slots(self._others, now), probing=self._probing)
+            self.budget.refused(now, slots(self.others, now), probing=self._probing)
             self._slots = 0
         self._probing = False
 
@@ -285,12 +286,12 @@ class Gate:
 
     def used(self, now: float) -> int:
         """How many slots of the budget are in use, those of other processes too."""
-        return self._out + self._past.total(now) + slots(self._others, now)
+        return self._out + self._past.total(now) + slots(self.others, now)
 
     def _worst(self) -> float:
         """Seconds for which a slot that is drawn now may be in use."""
         return SLOTS_LIFE + self._timeout + self.window
 
     def _first_of_others(self, now: float) -> float:
-        first = min((until for until, _ in self._others if until > now), default=inf)
+        first = min((until for until, _ in self.others if until > now), default=inf)
         return min(first, now + ASK_AGAIN) if first < inf else inf

@@ -211,7 +211,8 @@ def refuse(row: Session, now: Now, verdict: Verdict, reason: str) -> tuple[Plan,
     """No request can be made, for good: new holds are dropped, clears fail.
 
     Return the plan with the name of the hold that it drops. A session that is shown keeps its
-    holds: its renewal is tried again by and by.
+    holds: its renewal is tried again by and by. So does one that another process holds, which may
+    well be able to sign in.
     """
     plan = withdraw(row, now)
     action = plan.action
@@ -219,9 +220,11 @@ def refuse(row: Session, now: Now, verdict: Verdict, reason: str) -> tuple[Plan,
         return plan, ""
     if action.wish is None:
         return give_up(row, now, Kind.FAILED, reason, verdict), ""
-    if plan.row.pair is not None and plan.row.pair == action.wish.pair:
+    wish = action.wish
+    shown = plan.row.pair is not None and plan.row.pair == wish.pair
+    if shown or wish.owner not in ("", now.owner):
         return plan._replace(action=Rest(now.at + now.retry)), ""
-    name = action.wish.name
+    name = wish.name
     dropped = change.release(plan.row, now.at, now.owner, names=frozenset({name}))
     rest = conclude(dropped, now, verdict, reason)
     return rest._replace(outcomes=plan.outcomes + rest.outcomes), name

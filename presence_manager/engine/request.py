@@ -54,6 +54,7 @@ class Request:
             return []
         asks = [(entry.key, _attempt(entry)) for entry in ready]
         lane.unsent.difference_update([attempt.number for _, attempt in asks])
+        lane.books.leaves(ready)
         try:
             verdicts = await self._sent(ready, asks)
         except SignInRefused as error:
@@ -92,7 +93,11 @@ class Request:
         if fresh:
             others: list[Entry] = []
             for entry in await lane.books.committed(fresh):
-                (ready if self._may_leave(entry) else others).append(entry)
+                if self._may_leave(entry):
+                    lane.books.tell(entry)  # a hold may have come between: that ends a clearing
+                    ready.append(entry)
+                else:
+                    others.append(entry)
             lane.books.deliver(others)
         return ready
 

@@ -10,7 +10,7 @@ import structlog
 from presence_manager.core.key import LaneId
 from presence_manager.engine.gate import Gate
 from presence_manager.errors import LedgerError
-from presence_manager.ports import Clock, Draw, Ledger, Share
+from presence_manager.ports import Clock, Draw, Ledger
 
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ class LaneShare:
                 self._drawn = True
         except (LedgerError, TimeoutError) as error:
             log.error("ledger.failed", error=str(error) or "it does not answer")
-            share = Share(draw.want, (), gate.budget.known)
+            share = gate.reckoned(draw)
         finally:
             self.drawing = False
         gate.granted(draw, share)
@@ -81,7 +81,7 @@ class LaneShare:
     @property
     def unsettled(self) -> bool:
         """Whether somebody else should know what was learned, or given back."""
-        return self._gate.lesson() is not None or (self._drawn and not self._gate.alone)
+        return self._gate.lesson() is not None or (self._drawn and bool(self._gate.others))
 
     async def settle(self) -> None:
         """Tell the other processes, and the next start, what was learned and what is in use."""

@@ -4,15 +4,17 @@ Only clears do, and only of sessions that nobody else is known to hold: whose wi
 user be shown cannot be told without the ledger. Their rows stay in memory, with a version below 0,
 which no row of the ledger has. The ledger's own rows stay as they were; when it works again they
 count as being cleared, and are cleared once more: that is harmless, and what a 404 means then is
-known. Should this process end before, its mark says the same to the next one.
+known. A clear that still waits goes on in the ledger, for others may hold the user by then. Should
+this process end before, its mark says the same to the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -36,22 +38,33 @@ PAUSE = 1.0
 AT_ONCE = 1_000
 """Rows told to the ledger at a time."""
 
-Owed = dict[Key, tuple[frozenset[Wish], float]]
-"""The sessions that were cleared unrecorded, the holds that ended with it, and the instant up to
-which all that were made have."""
+
+class Debt(NamedTuple):
+    """What the ledger has yet to be told of a session.
+
+    The holds that `ended`, as has every one that was made until `all_until`. A clear that has left
+    may be applied until `settles`: infinite while it is at work, below 0 when none has left. The
+    `sweeps` that the ledger has not heard of.
+    """
+
+    ended: frozenset[Wish] = frozenset()
+    all_until: float = 0.0
+    settles: float = -1.0
+    sweeps: frozenset[str] = frozenset()
+
+
+Owed = dict[Key, Debt]
+_NONE: Mapping[Key, Session] = {}
 
 
 class OwingNow(Now):
-    """The moment, while the ledger has yet to be told of clears: those that are `owed`."""
+    """The moment, while the ledger has yet to be told of something."""
 
-    owed: Owed
+    unrecorded: Unrecorded
 
     def adopt(self, row: Session) -> Session:
-        """The same, and a session that was cleared meanwhile may be gone by that."""
-        row = super().adopt(row)
-        if row.key not in self.owed:
-            return row
-        return change.doubt(row, self.at, self.owner, self.terms)
+        """The same, with what the ledger does not say of it."""
+        return self.unrecorded.known_of(super().adopt(row), self)
 
 
 class Unrecorded:
@@ -121,14 +134,44 @@ class Unrecorded:
 
         It has ended the holds that the row lost, and every one that was made until `all_until`.
         """
-        ended, until = self.owed.get(row.key, (frozenset(), 0.0))
+        ended, until, settles, sweeps = self.owed.get(row.key, Debt())
         ended |= frozenset(row.wishes) - frozenset(planned.wishes)
-        self.owed[row.key] = ended, max(until, all_until)
+        sweeps |= frozenset(planned.sweeps) - frozenset(row.sweeps)
+        self.owed[row.key] = Debt(ended, max(until, all_until), settles, sweeps)
         self._rest(row.key)
         self._go_on_telling()
         if planned.version < 0:
             return planned
         return planned._replace(version=-planned.version)
+
+    def leaves(self, key: Key) -> None:
+        """A clear of the session leaves, or has left, that the ledger cannot be told of now."""
+        self.owed[key] = self.owed.get(key, Debt())._replace(settles=inf)
+        self._go_on_telling()
+
+    def rested(self, row: Session) -> None:
+        """No clear of the session is at work any more; one may yet be applied."""
+        debt = self.owed.get(row.key, Debt())
+        if debt.settles > 0:
+            self.owed[row.key] = debt._replace(settles=row.clears_settle)
+
+    def known_of(self, row: Session, now: Now) -> Session:
+        """The row with what the ledger has not been told: it may have been cleared meanwhile.
+
+        An attempt of ours that it takes for open, and that has left, counts as lost.
+        """
+        debt = self.owed.get(row.key)
+        if debt is None or row.version < 0:  # the row in memory knows
+            return row
+        attempt = row.attempt
+        if debt.settles >= 0:
+            row = change.doubt(row, now.at, self._owner, now.terms)
+        if attempt is None or attempt.owner != self._owner:
+            return row
+        if attempt.number in self._lanes[row.key.lane].unsent:
+            return row
+        lost = change.abandon(row, now.at, self._owner, now.terms)
+        return lost._replace(version=row.version)
 
     def left(self, row: Session, sweep_id: str, now: Now) -> Outcome:
         """The outcome of a session that cannot be cleared without the ledger."""
@@ -158,17 +201,39 @@ class Unrecorded:
         """Once the ledger works again, let it know; and clear once more what it still has."""
         while self.owed or self._marked:
             await asyncio.sleep(PAUSE)
-            with suppress(LedgerError):
-                await self._tell_some()
+            with suppress(LedgerError, TimeoutError):
+                await self._tell_some(
+                    [key for key in self.owed if not self._lanes[key.lane].has(key)]
+                )
+                await self._tell_of_waiting()
                 if not self.owed:
                     self._marked = False  # first: who owes something from now on marks again
                     await self._ledger.mark(self._owner, on=False)
 
-    async def _tell_some(self) -> None:
-        told = {key: self.owed[key] for key in self.owed if not self._lanes[key.lane].has(key)}
-        rows = await self._ledger.get(list(told)[:AT_ONCE])
+    async def _tell_of_waiting(self) -> None:
+        """The same for what waits in memory: others may hold it by now, or be clearing it."""
+        keys = [key for key in self.owed if self._lanes[key.lane].unrecorded(key)][:AT_ONCE]
+        if not keys:
+            return
+        await self._ledger.get(keys[:1])  # one that hangs does not hold up the clears
+        desks = {key: self._lanes[key.lane].desk for key in keys}
+        taken = {key: entry for key, desk in desks.items() if (entry := desk.take_idle(key))}
+        try:
+            async with asyncio.timeout(PAUSE):
+                await self._tell_some(list(taken), {key: e.row for key, e in taken.items()})
+        finally:
+            for key, entry in taken.items():
+                desks[key].give_back(entry)
+
+    async def _tell_some(self, keys: list[Key], waiting: Mapping[Key, Session] = _NONE) -> None:
+        told = {key: self.owed[key] for key in keys[:AT_ONCE]}
+        rows = await self._ledger.get(list(told))
         now = self._now()
-        steps: list[Step] = [step(row, self._told(row, now)) for row in rows if row.version]
+        steps: list[Step] = [
+            step(row, self._told(row, now, waiting.get(row.key)))
+            for row in rows
+            if row.version or row.key in waiting or told[row.key].settles > now.at
+        ]
         lost = await self._ledger.put(steps) if steps else {}
         behind = {row.key for row in lost.values()}
         done = {each.row.key: each.row for each in steps}
@@ -180,14 +245,24 @@ class Unrecorded:
             if key in done:
                 self._lanes[key.lane].submit(done[key], Rank.SWEEP)
 
-    def _told(self, row: Session, now: Now) -> Session:
-        """The row with the clear as one whose answer was lost; holds made since stay."""
+    def _told(self, row: Session, now: Now, waiting: Session | None) -> Session:
+        """The row with the clear as one whose answer was lost; holds made since stay.
+
+        One that is `waiting` in memory goes on in the ledger, with the sweeps that wait for it.
+        """
+        if waiting is not None and not row.version:
+            return waiting._replace(version=0).evolve(now.at, self._owner, attempt=None)
         new = now.adopt(row)
-        if new.attempt is not None and new.attempt.owner == self._owner:
-            new = change.abandon(new, now.at, self._owner, now.terms)
-        ended, until = self.owed[row.key]
+        if new.attempt is not None and new.attempt.owner == self._owner:  # it has not left
+            self._lanes[row.key.lane].unsent.discard(new.attempt.number)
+            new = change.withdraw(new, now.at, self._owner)
+        ended, until, _, sweeps = self.owed[row.key]
         names = frozenset(w.name for w in row.wishes if w in ended or w.made_at <= until)
-        return change.release(new, now.at, self._owner, names=names)
+        new = change.release(new, now.at, self._owner, names=names)
+        if waiting is not None:
+            joining = (s for s in waiting.sweeps if s in sweeps and s not in new.sweeps)
+            new = new._replace(sweeps=(*new.sweeps, *joining))
+        return new
 
 
 def goes_on_clearing(plan: Plan, owner: str) -> bool:

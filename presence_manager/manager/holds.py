@@ -39,7 +39,7 @@ class Holds:
     """Places holds, waits for them, and tells their handles what became of them.
 
     `find` makes the key of a user and tenant, `release` ends the hold of a name in the ledger,
-    `withdraw` does so in the background.
+    `withdraw` does so in the background, however often the ledger fails.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Holds:
         *,
         find: Callable[[str, str | None], Key],
         release: Callable[[Hold], asyncio.Future[Outcome]],
+        withdraw: Callable[[Hold], object],
         trouble: Callable[[Key], Verdict | None],
     ) -> None:
         self._trouble = trouble
@@ -60,6 +61,7 @@ class Holds:
         self._owner = owner
         self._find = find
         self._release = release
+        self._release_later = withdraw
         self.closing = False
         self._handles: dict[Key, tuple[Hold, ...]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -264,7 +266,7 @@ class Holds:
         if hold.wish is not one.wish:
             return
         with suppress(Closed):  # then the closing sweep sees to it, or the next start
-            self._release(hold).add_done_callback(_seen)
+            self._release_later(hold)
         self._end(hold, "withdrawn", error)
 
     async def _undo(self, placing: asyncio.Task[None], asked: list[_Asked]) -> None:
@@ -289,8 +291,3 @@ class Holds:
             self._handles[key] = left
         else:
             self._handles.pop(key, None)
-
-
-def _seen(done: asyncio.Future[Outcome]) -> None:
-    if not done.cancelled() and (error := done.exception()) is not None:
-        log.error("release.failed", error=str(error))

@@ -22,7 +22,8 @@ from presence_manager.engine.recovery import owner_prefix
 from presence_manager.engine.shield import unless_closed
 from presence_manager.engine.sources import Source, by_lane
 from presence_manager.engine.sweep import Release, release_all, release_own
-from presence_manager.errors import Closed, PresenceError
+from presence_manager.engine.unrecorded import PAUSE
+from presence_manager.errors import Closed, LedgerError, PresenceError
 from presence_manager.ledger import open_ledger
 from presence_manager.manager.adapters import microsoft_graph
 from presence_manager.manager.closing import PATIENCE, end, ended, let_go, sweep_own, within
@@ -89,6 +90,7 @@ class PresenceManager:
             self.owner,
             find=self._ids.key,
             release=self._release_hold,
+            withdraw=self._withdraw_hold,
             trouble=lambda key: self._works.lanes[key.lane].trouble(key),
         )
         self._works.on_rest = self._holds.rested
@@ -447,13 +449,32 @@ class PresenceManager:
     async def _release_and_tell(self, hold: Hold) -> Outcome:
         try:
             key = self._ids.key(hold.user, hold.tenant)
-            alone = self._holds.is_alone(hold)
+            alone = hold.wish if self._holds.is_alone(hold) else None
             outcome = await self._works.release(key, hold.key, alone=alone)
         except BaseException:
             hold.releasing = False
             raise
         self._holds.released(hold)
         return outcome
+
+    def _withdraw_hold(self, hold: Hold) -> object:
+        self._check()
+        return self._spawn(self._withdrawn(hold))
+
+    async def _withdrawn(self, hold: Hold) -> None:
+        """End a hold of which its caller was told that it ends, unless it is put again first."""
+        wish = hold.wish
+        while True:
+            try:
+                await self._release_and_tell(hold)
+                return
+            except LedgerError as error:
+                log.error("release.failed", error=str(error))
+            await asyncio.sleep(PAUSE)
+            with suppress(LedgerError):
+                (row,) = await self._ledger.get([hold.session])
+                if row.wish(hold.key) != wish:
+                    return
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

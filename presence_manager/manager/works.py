@@ -12,7 +12,7 @@ import structlog
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.core.pair import shortest_lease
-from presence_manager.core.session import Session, Terms
+from presence_manager.core.session import Session, Terms, Wish
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.entry import Rank
@@ -142,7 +142,7 @@ class Works:
             lease=self._lease,
         )
         if isinstance(now, OwingNow):
-            now.owed = self.unrecorded.owed
+            now.unrecorded = self.unrecorded
         return now
 
     def _lease(self, lane_id: LaneId) -> float:
@@ -244,7 +244,7 @@ class Works:
         await self.sweeper.run(sweep, _once([row]), release, rank=Rank.RELEASE)
         return sweep.last or self._untold(row.key, Kind.UNFINISHED, "deadline", sweep.id)
 
-    async def release(self, key: Key, name: str, *, alone: bool = False) -> Outcome:
+    async def release(self, key: Key, name: str, *, alone: Wish | None = None) -> Outcome:
         """End one hold, in whichever process; harmless if there is none. Raises LedgerError.
 
         One that is `alone` in this process is cleared even where the ledger cannot be read.
@@ -252,10 +252,9 @@ class Works:
         try:
             row = (await self._ledger.get([key]))[0]
         except LedgerError:
-            if not alone:
+            if alone is None:
                 raise
-            timeout = self._settings.release.timeout
-            return await self.sweep_one(found(Session(key=key), self.now()), release_own, timeout)
+            row = found(Session(key=key), self.now())._replace(wishes=(alone,))
         wish = row.wish(name)
         if wish is None:
             return self._untold(key, Kind.NEVER_SET, "not held")

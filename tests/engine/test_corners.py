@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from presence_manager import HoldRequest, Kind
+from presence_manager import HoldRefused, HoldRequest, Kind
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.pair import PAIRS
 from presence_manager.core.session import Attempt, Known, Session, Terms, Wish
@@ -22,6 +22,7 @@ from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.gate import Gate
 from presence_manager.engine.plan import Now, begin, conclude, refuse
 from presence_manager.engine.shield import to_the_end
+from presence_manager.engine.unrecorded import Debt
 from presence_manager.errors import LedgerError, SignInRefused
 
 from .virtual import (
@@ -89,6 +90,21 @@ async def test_a_renewal_that_finds_no_sign_in_keeps_its_hold_and_is_tried_again
         await asyncio.sleep(70.0)
         assert [verb for verb, _ in graph.sent] == ["set", "set"]
         assert graph.requests[-1][0] < 600.0, "before the lease was over"
+
+
+@virtual
+async def test_who_cannot_sign_in_drops_no_hold_of_another_process() -> None:
+    graph, ledger = FakeGraph(), SharedLedger()
+    locked = FakeGraph(refuse_sign_in=SignInRefused("the secret is wrong", code="invalid_client"))
+    graph.answers[U] = [(429, 5.0)]
+    async with manager(graph, ledger) as one, manager(locked, ledger) as two:
+        first = await one.hold(U, "Busy", wait=False)
+        await asyncio.sleep(1.0)
+        with pytest.raises(HoldRefused, match="the secret is wrong"):
+            await two.hold(U, "Away")
+        await asyncio.sleep(10.0)
+        assert first.state == "shown"
+        assert graph.shown(U) == "Busy/InACall"
 
 
 def test_what_is_over_when_the_sign_in_is_refused_is_neither_dropped_nor_failed() -> None:
@@ -495,7 +511,7 @@ async def test_a_session_that_was_cleared_unrecorded_is_not_renewed() -> None:
     async with manager(graph) as presence:
         await presence.hold(U, "Busy")
         unrecorded = presence._works.unrecorded
-        unrecorded.owed[KEY] = frozenset(), 0.0
+        unrecorded.owed[KEY] = Debt()
         row = (await presence._ledger.get([KEY]))[0]
         await asyncio.sleep(row.due - START + 1.0)
         assert [verb for verb, _ in graph.sent] == ["set"]

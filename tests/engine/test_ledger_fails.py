@@ -87,6 +87,25 @@ async def test_slots_are_taken_for_granted_where_the_ledger_cannot_say() -> None
 
 
 @virtual
+async def test_slots_that_others_were_seen_to_use_are_not_taken_for_granted() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    how: dict[str, Any] = {"graph": {"budget": 2}, "hold": {"timeout": 200}}
+    async with manager(graph, ledger, **how) as one, manager(graph, ledger, **how) as two:
+        await one.hold_many(HoldRequest(user(n), "Busy") for n in range(2))
+        waiting = asyncio.ensure_future(
+            two.hold_many(HoldRequest(user(n), "Busy") for n in range(2, 8))
+        )
+        await asyncio.sleep(5.0)
+        assert len(graph.sent) == 2
+        ledger.fails.add("draw")
+        await waiting
+        left = [at for at, asks in graph.requests for _ in asks]
+        assert all(third - first >= 30.0 for first, third in zip(left, left[2:], strict=False))
+        assert len(left) == 8
+    assert "draw" in ledger.failed
+
+
+@virtual
 async def test_what_another_process_is_busy_with_is_read_again_until_it_can_be() -> None:
     graph, ledger = FakeGraph(latency=2.0), FailingLedger()
     async with manager(graph, ledger) as one, manager(graph, ledger) as two:

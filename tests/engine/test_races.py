@@ -285,3 +285,27 @@ async def test_an_attempt_leaves_once_though_its_row_comes_late() -> None:
         assert (report.counts, report.ok) == ({Kind.CLEARED: 1}, True)
         assert graph.sent.count(("clear", user(1))) == 1
         assert graph.shown(user(1)) == "Away/Away", "an old clear would have blanked it"
+
+
+@virtual
+async def test_a_sweep_hears_of_a_hold_that_comes_while_a_clear_is_written_down_anew() -> None:
+    class Ledger(SharedLedger):
+        before_put: Callable[[], Awaitable[Any]] | None = None
+
+        async def put(self, steps: Any) -> Any:
+            before, self.before_put = self.before_put, None
+            if before is not None:
+                await before()
+            return await super().put(steps)
+
+    graph, ledger = FakeGraph(), Ledger()
+    graph.answers[U] = [503]
+    async with manager(graph, ledger) as presence:
+        sweep = asyncio.create_task(presence.sweep([U]))
+        await asyncio.sleep(0.01)
+        assert graph.sent == [("clear", U)]
+        ledger.before_put = lambda: presence.hold(U, "Busy", wait=False)
+        async with asyncio.timeout(60.0):
+            report = await sweep
+        assert report.counts == {Kind.SUPERSEDED: 1}
+        assert graph.shown(U) == "Busy/InACall"

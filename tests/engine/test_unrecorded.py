@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import pytest
 
-from presence_manager import Kind, LedgerError, PresenceManager
+from presence_manager import HoldTimeout, Kind, LedgerError, PresenceManager
 from presence_manager.core.key import Key, LaneId
+from presence_manager.core.pair import PAIRS
 from presence_manager.core.session import Session, Step
 from presence_manager.engine import sources
 from presence_manager.engine.entry import Entry, Rank
@@ -330,6 +332,154 @@ async def test_a_hold_put_while_the_unrecorded_clear_is_under_way() -> None:
         assert new.state == "shown"
         assert graph.shown(U) == "Away/Away"
     assert graph.sessions == {}
+
+
+@virtual
+async def test_a_clear_of_a_stranger_that_may_yet_be_applied_is_told_to_the_ledger() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    graph.answers.update({U: [None], V: [None]})
+    async with manager(graph, ledger) as presence:
+        ledger.writes = False
+        report = await presence.sweep([U, V])  # lost, then 404
+        assert report.counts == {Kind.GONE_AFTER_RETRY: 2}
+        ledger.writes = True
+        await asyncio.sleep(3 * PAUSE)
+        assert await ledger.marked() == frozenset()
+        assert (await presence.clear(V)).kind is Kind.GONE_AFTER_RETRY
+        await presence.hold(U, "Busy")
+        graph.sessions.clear()  # the lost clear is applied
+        await asyncio.sleep(10.0)
+        assert graph.shown(U) == "Busy/InACall"
+        assert await rows(presence) == [U]
+        assert (await presence.clear(V)).kind is Kind.ALREADY_GONE
+
+
+@virtual
+async def test_a_clear_that_could_not_leave_without_the_ledger_explains_no_404() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy")
+        ledger.writes = False
+        presence._works.lanes[next(iter(graph.sessions)).lane].gate.closed_until = inf
+        outcome = await presence.clear(U, deadline=1.0)
+        assert (outcome.kind, outcome.recorded) == (Kind.UNFINISHED, False)
+        presence._works.lanes[next(iter(graph.sessions)).lane].gate.closed_until = 0.0
+        graph.sessions.clear()  # somebody else was faster
+        ledger.writes = True
+        await until_told(presence)
+        assert [verb for verb, _ in graph.sent] == ["set", "clear"]
+        last = [o async for o in presence.outcomes(user=U)]
+        assert [o.kind for o in last] == [Kind.ALREADY_GONE]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_hold_of_a_shared_session_is_withdrawn_when_the_ledger_works_again(again: bool) -> None:
+    @virtual
+    async def story() -> None:
+        graph, ledger = FakeGraph(), FailingLedger()
+        graph.answers[U] = [0, (429, 2.0)]
+        async with manager(graph, ledger) as one, manager(graph, ledger) as two:
+            await one.hold(U, "Busy", key="one")
+            asyncio.get_running_loop().call_later(0.5, setattr, ledger, "writes", False)
+            with pytest.raises(HoldTimeout):
+                await two.hold(U, "Away", key="two", timeout=1.0)
+            await asyncio.sleep(2.5 * PAUSE)
+            ledger.writes = True
+            if again:
+                await two.hold(U, "Available", key="two")
+            await asyncio.sleep(10.0)
+            (row,) = [row async for row in one.sessions()]
+            assert [wish.name for wish in row.wishes] == ["one", "two"][: 1 + again]
+            assert graph.shown(U) == ("Available/Available" if again else "Busy/InACall")
+
+    story()
+
+
+@virtual
+async def test_a_hold_released_while_the_ledger_cannot_be_read_does_not_come_back() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        hold = await presence.hold(U, "Busy")
+        ledger.writes = ledger.reads = False
+        outcome = await hold.release()
+        assert (outcome.kind, outcome.recorded) == (Kind.CLEARED, False)
+        ledger.writes = ledger.reads = True
+        await until_told(presence)
+        assert graph.shown(U) is None
+        assert [verb for verb, _ in graph.sent] == ["set", "clear", "clear"]
+
+
+@virtual
+async def test_a_sweep_without_the_ledger_ends_when_a_hold_comes_between() -> None:
+    graph, ledger = FakeGraph(latency=3.0), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        ledger.writes = False
+        sweep = asyncio.create_task(presence.sweep([U, V]))
+        await asyncio.sleep(1.0)
+        ledger.writes = True
+        await presence.hold(U, "Away")
+        async with asyncio.timeout(60.0):
+            report = await sweep
+        assert report.counts == {Kind.SUPERSEDED: 1, Kind.ALREADY_GONE: 1}
+        assert graph.shown(U) == "Away/Away"
+
+
+@virtual
+async def test_a_clear_that_still_waits_when_the_ledger_works_again_goes_on_in_it() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    graph.answers.update({U: [(429, 30.0)], V: [0, (429, 30.0)], W: [(429, 30.0)]})
+    async with manager(graph, ledger) as one, manager(graph, ledger) as two:
+        await one.hold(V, "Busy")
+        ledger.writes = ledger.reads = False
+        sweep = asyncio.create_task(one.sweep([U, V, W]))
+        await asyncio.sleep(1.0)
+        ledger.writes = ledger.reads = True
+        await asyncio.sleep(2 * PAUSE)
+        assert sorted(await rows(two)) == [U, V, W]
+        await two.hold(U, "Busy")
+        report = await sweep
+        assert elapsed() > 30.0
+        assert report.counts == {
+            Kind.SUPERSEDED: 1,
+            Kind.CLEARED: 1,
+            Kind.ALREADY_GONE: 1,
+        }
+        assert report.unrecorded_total == 0
+        assert graph.shown(U) == "Busy/InACall"
+        assert graph.shown(V) is None
+
+
+@virtual
+async def test_a_set_whose_answer_the_ledger_was_not_told_of_has_left() -> None:
+    graph, ledger = FakeGraph(latency=1.0), FailingLedger()
+    graph.answers[U] = [None]
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy", wait=False)
+        await asyncio.sleep(0.5)
+        ledger.writes = False
+        (lane,) = presence._works.lanes
+        lane.gate.closed_until = inf
+        assert (await presence.clear(U, deadline=2.0)).kind is Kind.UNFINISHED
+        assert [verb for verb, _ in graph.sent] == ["set"]
+        ledger.writes, lane.gate.closed_until = True, 0.0
+        graph.sessions[Key(lane.id, U)] = PAIRS[0]  # it is applied late
+        assert (await presence.clear(U, deadline=60.0)).kind is Kind.CLEARED
+        assert graph.sessions == {}
+
+
+@virtual
+async def test_what_waits_goes_on_without_a_ledger_that_hangs() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    graph.answers[U] = [(429, 5.0)]
+    async with manager(graph, ledger) as presence:
+        ledger.writes = False
+        sweep = asyncio.create_task(presence.sweep([U]))
+        await asyncio.sleep(1.0)
+        ledger.takes = 100.0
+        report = await sweep
+        assert 5.0 <= elapsed() < 7.0
+        assert (report.counts, report.unrecorded_total) == ({Kind.ALREADY_GONE: 1}, 1)
+        ledger.writes = True
 
 
 @virtual

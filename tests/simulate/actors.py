@@ -106,7 +106,7 @@ class Callers:
         if act.what == "users":
             return await manager.sweep(users=self.run.users, deadline=timeout)
         if act.what == "track":
-            self.run.world.set_by_others(self.run.key(life, act.user), 600.0)
+            self.run.world.set_by_others(self.run.key(life, act.user), 600.0, tracked=True)
             until = life.clock.now() + 600.0
             return await manager.track(user, key=key, expires_at=until)
         if act.what == "other":
@@ -162,8 +162,10 @@ class Callers:
             held = not isinstance(last.result[user], HoldFailed)
         if held:
             hold = last.result if act.what == "hold" else last.result[user]
+            # If it was another process that Graph refused it to, its own hears but of the end.
+            refused = self.run.world.truth(key).set_refused_at >= last.started
             if (
-                (hold.state == "shown" or hold.ended == "cleared")
+                (hold.state == "shown" or (hold.ended == "cleared" and not refused))
                 and hold.until > last.life.clock.now()
                 and wish is None
             ):

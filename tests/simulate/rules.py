@@ -21,6 +21,9 @@ from .world import World
 TOLERANCE = 1e-5
 """Seconds lost in sums of seconds since the epoch."""
 
+TELLING = (Kind.CLEARED, Kind.GONE_AFTER_RETRY)
+"""What a sweep is told of clears that were, or may have been, applied."""
+
 
 class Broken(Exception):
     """A rule is broken: its number, and how."""
@@ -78,6 +81,8 @@ class Judge:
             self._ages(life, before, row)
             for outcome in step.outcomes:
                 self._outcome(outcome, row, step.delete)
+            if row.known is Known.ABSENT and any(o.kind in TELLING for o in step.outcomes):
+                self.world.truth(key).clearing_told(self.world.now)
             self.waiting.update(dict.fromkeys((sweep, key) for sweep in row.sweeps))
             self.world.say("row", life.owner[-4:], key.user[-2:], _short(row, step.delete))
             if step.delete:
@@ -126,6 +131,8 @@ class Judge:
             self.blame(2, "already_gone, though a clear of ours may explain the 404")
         # An attempt that a process left open, killed or without its disk, may have left.
         crashed = any(life.dead or life.slow_end for life in self.lives.values())
+        # And one whose answer could not be written counts as one without an answer.
+        crashed |= truth.clears_left > 1 and any(map(self._disk_fails, range(len(self.plan.slots))))
         if (
             kind is Kind.GONE_AFTER_RETRY
             and not crashed
@@ -184,6 +191,9 @@ class Judge:
             row, live = self.rows.get(key), self.world.live(key)
             if live is not None and not live.ours:
                 continue
+            last = self.world.sessions.get(key)
+            if last is not None and not last.ours and not last.tracked:
+                continue  # it took the place of ours and ran out, and nobody was told
             wish = None
             if row is not None:
                 life = self.lives.get(row.wishes[-1].owner) if row.wishes else None

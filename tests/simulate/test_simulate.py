@@ -47,6 +47,28 @@ def test_seeds_that_once_told_of_something(seed: int) -> None:
     assert result.broken is None, report(result)
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        510000012,
+        510000100,
+        510000130,
+        510000316,
+        520000009,
+        520000051,
+        520000065,
+        520000176,
+        520000560,
+        520000684,
+        520000753,
+        520001071,
+    ],
+)
+def test_agreed_seeds_that_once_told_of_something(seed: int) -> None:
+    result = run(agreed(seed))
+    assert result.broken is None, report(result)
+
+
 @pytest.mark.parametrize("seed", SKEWED)
 @pytest.mark.xfail(strict=True, reason="clocks that disagree")
 def test_seeds_whose_clocks_disagree(seed: int) -> None:

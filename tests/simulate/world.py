@@ -12,14 +12,18 @@ from presence_manager.core.pair import Pair
 from presence_manager.core.session import Attempt
 from presence_manager.core.verdict import Judgement, Verb
 
+REFUSALS = (Judgement.GONE, Judgement.DENIED, Judgement.UNAUTHORIZED)
+"""What Graph may say of a set that ends its hold."""
+
 
 @dataclass
 class Live:
-    """A session on Graph; `ours` unless other code of the application has set it."""
+    """A session on Graph; `ours` unless other code has set it, `tracked` if that has told us."""
 
     pair: Pair | None
     expires: float
     ours: bool = True
+    tracked: bool = False
 
 
 @dataclass
@@ -34,14 +38,23 @@ class Truth:
     set_since: bool = False
     set_sent_at: float = -inf
     set_told_at: float = -inf
+    set_refused_at: float = -inf
+    clears_left: int = 0
     clear_told_sent_at: float = -inf
     doubts: list[float] = field(default_factory=list)
 
     def begin(self) -> None:
         """The row is gone: what comes is another story."""
         self.removed = self.set_since = False
+        self.clears_left = 0
         self.clear_told_sent_at = -inf
         self.doubts = []
+
+    def clearing_told(self, now: float) -> None:
+        """A clearing is over, and the row goes on for a hold: a 404 from now on says something of
+        what is set since, which no clear of before can have ended once it has settled."""
+        self.removed = False
+        self.doubts = [until for until in self.doubts if until > now]
 
 
 @dataclass(eq=False)
@@ -89,6 +102,8 @@ class World:
         self.flights.append(flight)
         if attempt.verb is Verb.SET:
             self.truth(key).set_sent_at = self.now
+        else:
+            self.truth(key).clears_left += 1
         self.say("sent", owner[-4:], key.user[-2:], attempt.verb, attempt.pair, attempt.number)
         return flight
 
@@ -132,7 +147,8 @@ class World:
                 flight.handle = asyncio.get_running_loop().call_at(latest, self.apply, flight)
         if flight.attempt.verb is Verb.CLEAR:
             if judgement in (Judgement.DONE, Judgement.GONE):  # what was set before is known gone
-                truth.set_since = self.live(key) is not None or self.set_out(key)
+                live = self.live(key)  # or by others, since: that is no set of ours
+                truth.set_since = (live is not None and live.ours) or self.set_out(key)
             if judgement is Judgement.DONE:
                 truth.clear_told_sent_at = flight.sent_at
             elif judgement is Judgement.LOST:
@@ -140,6 +156,8 @@ class World:
         elif judgement is Judgement.DONE:
             truth.set_told_at = self.now
             truth.doubts = [until for until in truth.doubts if until > flight.sent_at]
+        elif judgement in REFUSALS:
+            truth.set_refused_at = self.now
         self.flights = [f for f in self.flights if f.coming or not f.settled]
 
     def died(self, owner: str) -> None:
@@ -151,8 +169,8 @@ class World:
         """Whether a set may still be applied."""
         return any(f.key == key and f.attempt.verb is Verb.SET and f.coming for f in self.flights)
 
-    def set_by_others(self, key: Key, lease: float) -> None:
+    def set_by_others(self, key: Key, lease: float, *, tracked: bool = False) -> None:
         """Other code of the application sets a session."""
-        self.sessions[key] = Live(None, self.now + lease, ours=False)
+        self.sessions[key] = Live(None, self.now + lease, ours=False, tracked=tracked)
         self.truth(key).removed = False
         self.say("set by others", key.user[-2:])
