@@ -31,15 +31,11 @@ def outcomes(
     said = verdict[3:7] if verdict else _NOTHING_SAID
     lapses_at = None if kind.final else row.may_live_until
     key, attempts = row.key, row.attempts + more
-    return tuple(
-        [  # a third of the time of a call by name
-            _made(
-                Outcome,
-                (key, kind, sweep_id, now, attempts, *said, owner, reason, True, lapses_at),
-            )
-            for sweep_id in row.sweeps
-        ]
-    )
+    told: tuple[Outcome, ...] = ()
+    for sweep_id in row.sweeps:  # nearly always there is one
+        fields = (key, kind, sweep_id, now, attempts, *said, owner, reason, True, lapses_at)
+        told += (_made(Outcome, fields),)  # a third of the time of a call by name
+    return told
 
 
 def is_simply_gone(row: Session, attempt: Attempt, verdict: Verdict) -> bool:

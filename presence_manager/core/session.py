@@ -6,6 +6,7 @@ since the epoch, durations seconds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
@@ -154,15 +155,18 @@ def blank(key: Key) -> Session:
     return row
 
 
-def alike(row: Session, key: Key, number: int) -> Session:
-    """The same row for another session; its attempt has a number of its own."""
-    values = list(row)
-    values[0] = key
-    attempt = row.attempt
-    if attempt is not None:
-        verb, owner, _, *more = attempt
-        values[_ATTEMPT] = _made(Attempt, (verb, owner, number, *more))
-    made: Session = _made(Session, values)
+def alike(row: Session) -> Callable[[Key, int], Session]:
+    """Return what makes the same row for other sessions; an attempt gets a number of its own."""
+    before, attempt, after = row[1:_ATTEMPT], row.attempt, row[_ATTEMPT + 1 :]
+    if attempt is None:
+        return lambda key, _: _made(Session, (key, *before, None, *after))
+    by, rest = attempt[:2], attempt[3:]
+
+    def made(key: Key, number: int) -> Session:
+        opened = _made(Attempt, (*by, number, *rest))
+        new: Session = _made(Session, (key, *before, opened, *after))
+        return new
+
     return made
 
 
@@ -188,7 +192,9 @@ class Step(NamedTuple):
 
 def step(old: Session, new: Session, *outcomes: Outcome, delete: bool = False) -> Step:
     """Return the step from one version of a row to the next."""
-    return Step(old.version, new, outcomes, delete, old.wishes != new.wishes)
+    held = old is not new and old.wishes != new.wishes
+    made: Step = _made(Step, (old.version, new, outcomes, delete, held))
+    return made
 
 
 class Tally(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from math import inf
 from typing import Any, Protocol
@@ -31,8 +31,8 @@ class Audience(Protocol):
         """The hold of that name was refused for good, by Graph or the sign-in."""
         ...
 
-    def became(self, outcome: Outcome) -> None:
-        """A session has an outcome in a sweep."""
+    def became(self, outcomes: Iterable[Outcome]) -> None:
+        """Sessions have these outcomes, each in a sweep."""
         ...
 
 
@@ -138,8 +138,7 @@ class Books:
                 entry.plan = plan._replace(row=entry.row)
                 done.append(entry)
                 continue
-            for outcome in plan.outcomes:
-                self._audience.became(outcome)
+            self._audience.became(plan.outcomes)
             waiting.append(entry)
         return waiting
 
@@ -162,8 +161,9 @@ class Books:
         """Tell what became of the session by the plan that was committed."""
         if not entry.row.sweeps:  # nobody waits for it any more
             entry.deadline = inf
-        for outcome in entry.plan.outcomes:
-            self._audience.became(outcome)
+        outcomes = entry.plan.outcomes
+        if outcomes:
+            self._audience.became(outcomes)
         if entry.missing:
             missing, entry.missing = entry.missing, ()
             self._spawn(self._look_up(entry.row, missing))
@@ -173,10 +173,10 @@ class Books:
         if entry.row.version < 0:
             at = inf  # it is looked at again when the ledger has been told
             self._unrecorded.rested(entry.row)
-        for name, verdict in (entry.refused or {}).items():
-            if entry.row.wish(name) is not None:  # put again meanwhile
-                continue
-            self._audience.refused(entry.key, name, verdict)
+        if entry.refused:
+            for name, verdict in entry.refused.items():
+                if entry.row.wish(name) is None:  # else put again meanwhile
+                    self._audience.refused(entry.key, name, verdict)
         self._audience.rested(entry.row, at)
 
     async def reread(self, entries: list[Entry]) -> None:
@@ -212,15 +212,14 @@ class Books:
         """
         for sweep_id in sweeps:
             told = await self._outcomes(row.key, sweep_id)
-            for outcome in told or ():
-                if outcome.owner != self._moment().owner:  # what we finish is told at once
-                    self._audience.became(outcome)
+            owner = self._moment().owner  # what we finish is told at once
+            self._audience.became(o for o in told or () if o.owner != owner)
             if told == []:
                 now = self._moment()
                 left = self._unrecorded.left(row, sweep_id, now)
                 if row.newest(now.at) is not None:
                     left = left._replace(kind=Kind.SUPERSEDED, lapses_at=None)
-                self._audience.became(left)
+                self._audience.became([left])
 
     async def _outcomes(self, key: Key, sweep_id: str) -> list[Outcome] | None:
         """What the ledger has of it, once it can be read; None at the end."""

@@ -16,7 +16,7 @@ import structlog
 
 from presence_manager.core import change
 from presence_manager.core.decide import Send
-from presence_manager.core.key import LaneId
+from presence_manager.core.key import Key, LaneId
 from presence_manager.core.session import Session, Step, alike, step
 from presence_manager.core.verdict import Verb
 from presence_manager.engine.entry import Rank
@@ -140,19 +140,25 @@ class Intake:
                     raise
                 return
             again: list[Session] = []
-            for index, (row, planned, send) in enumerate(zip(rows, steps, sends, strict=True)):
+            ready: dict[LaneId, list[tuple[Session, Send | None]]] = {}
+            for index, (row, (_, new, *_), send) in enumerate(zip(rows, steps, sends, strict=True)):
                 known = sweep.id in row.sweeps
                 if index in lost:
                     if not known or sweep.id in lost[index].sweeps:
                         again.append(lost[index])
                     continue
-                if not known and sweep.id in planned.row.sweeps:
+                if not known and sweep.id in new.sweeps:
                     sweep.taken += 1
                     sweep.strangers += not row.version
+                lane = row.key.lane
+                if lane not in ready:
+                    ready[lane] = []
+                ready[lane].append((new, send))
+            for lane, work in ready.items():
                 if at_once:
-                    self._lanes[row.key.lane].submit(planned.row, self._rank, deadline, send)
+                    self._lanes[lane].submit_all(work, self._rank, deadline)
                 else:
-                    self._fetch(row.key.lane)
+                    self._fetch(lane)
             rows = again
 
     async def _put(self, steps: list[Step], now: Now) -> Mapping[int, Session]:
@@ -225,17 +231,18 @@ class Intake:
         """The next version of each; those unknown to the ledger differ in nothing but the key."""
         steps: list[Step] = []
         sends: list[Send | None] = []
-        like: Step | None = None
+        made: Callable[[Key, int], Session] | None = None
         owing = bool(self._unrecorded)  # then one may have been cleared before, another not
         send = None
         for row in rows:
-            if row.version or owing:
+            if row.version or owing or made is None:
                 each, does = self._intent(row, now, at_once=at_once)
-            elif like is None:
-                each, does = like, send = self._intent(row, now, at_once=at_once)
+                if not (row.version or owing):
+                    made, send, rest = alike(each.row), does, each[2:]
             else:
-                new = alike(like.row, row.key, self._lanes[row.key.lane].number())
-                each, does = _made(Step, (0, new, *like[2:])), send
+                key = row.key
+                new = made(key, self._lanes[key.lane].number())
+                each, does = _made(Step, (0, new, *rest)), send
             steps.append(each)
             sends.append(does)
         return steps, sends

@@ -11,7 +11,7 @@ tasks that do. An entry is `busy` from then until the books have told what becam
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from itertools import count
 from math import inf
 from typing import Any
@@ -103,9 +103,17 @@ class Lane:
 
         `send` is what is to be done about it, if that has been decided already.
         """
-        if row.sets_settle or row.clears_settle:
-            row = self.moment().adopt(row)
-        self.desk.put(row, rank, deadline, send, self.clock.now())
+        self.submit_all([(row, send)], rank, deadline)
+
+    def submit_all(
+        self, work: Iterable[tuple[Session, Send | None]], rank: Rank, deadline: float
+    ) -> None:
+        """The same for many."""
+        put, now = self.desk.put, self.clock.now()
+        for row, send in work:
+            if row.sets_settle or row.clears_settle:
+                row = self.moment().adopt(row)  # noqa: PLW2901 - the row in our time
+            put(row, rank, deadline, send, now)
         self._wake()
 
     def submit_unrecorded(

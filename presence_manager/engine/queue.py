@@ -23,9 +23,10 @@ class LaneQueue:
     """
 
     def __init__(self) -> None:
-        self._ranks: dict[Rank, _Line] = {rank: _Line() for rank in Rank}
-        self._lines = tuple(self._ranks.items())
+        self._lines = tuple(_Line() for _ in Rank)
+        self._waiting = [0 for _ in Rank]  # entries of each rank
         self._turn = 0
+        self._last = Rank.SWEEP
         self._count = 0
         self.bound = 0  # entries with a deadline
         self.deadline = 0.0  # the latest of theirs
@@ -37,6 +38,7 @@ class LaneQueue:
         """Queue an entry that is not queued; `first`: before all others of its rank."""
         entry.queued = True
         self._count += 1
+        self._waiting[entry.rank] += 1
         if entry.deadline < inf:
             entry.bound = True
             self.bound += 1
@@ -46,15 +48,18 @@ class LaneQueue:
     def promote(self, entry: Entry, rank: Rank) -> None:
         """Let a queued or future entry wait in a more urgent rank."""
         if rank < entry.rank:
-            entry.rank = rank
+            before, entry.rank = entry.rank, rank
             if entry.queued:
+                self._waiting[rank] += 1
                 self._add(entry)
+                self._left(before)
 
     def remove(self, entry: Entry) -> None:
         """Take the entry out."""
         if entry.queued:
             entry.queued = False
             self._count -= 1
+            self._left(entry.rank)
             if entry.bound:
                 entry.bound = False
                 self.bound -= 1
@@ -64,35 +69,31 @@ class LaneQueue:
 
         Without `renewals` those that can wait do.
         """
-        waiting = [
-            rank
-            for rank, line in self._lines
-            if (line.row or line.heap) and line.first(rank) is not None
-        ]
+        if renewals and self._waiting[self._last] == self._count:  # mostly there is but one rank
+            return self._take(self._last) if self._count else None
+        waiting = [rank for rank in Rank if self._waiting[rank]]
         if not renewals and waiting and waiting[-1] is Rank.RENEWAL:
             waiting.pop()
         if not waiting:
             return None
-        if len(waiting) == 1:
-            return self._take(waiting[0])
-        self._turn += 1
-        turn = self._turn % 10 + 1
-        return self._take(waiting[turn] if turn < len(waiting) else waiting[0])
+        self._last = waiting[0]
+        if len(waiting) > 1:
+            self._turn += 1
+            turn = self._turn % 10 + 1
+            if turn < len(waiting):
+                return self._take(waiting[turn])
+        return self._take(waiting[0])
 
     def drain(self) -> list[Entry]:
         """Empty the queue."""
-        entries = []
-        for rank, line in self._ranks.items():
-            while line.first(rank) is not None:
-                entries.append(self._take(rank))
-        return entries
+        return [self._take(rank) for rank in Rank for _ in range(self._waiting[rank])]
 
     def excess(self, room: int) -> list[Entry]:
         """Take out the entries with a deadline for which there is no room: the last ones."""
         waiting = [
             entry
             for rank in CLEARS
-            for entry in self._ranks[rank]
+            for entry in self._lines[rank]
             if entry.bound and entry.rank is rank
         ]
         # one that was removed and queued again stands in its old place as well
@@ -101,15 +102,20 @@ class LaneQueue:
             self.remove(entry)
         return waiting
 
+    def _left(self, rank: Rank) -> None:
+        self._waiting[rank] -= 1
+        if not self._waiting[rank]:  # what was passed over is let go
+            self._lines[rank].clear()
+
     def _add(self, entry: Entry, *, first: bool = False) -> None:
         entry.place = -inf if first else 0.0
         if entry.rank in CLEARS and not first:
             life = entry.row.may_live_until
             entry.place = -life if entry.deadline == inf or life > entry.deadline else 0.0
-        self._ranks[entry.rank].add(entry)
+        self._lines[entry.rank].add(entry)
 
     def _take(self, rank: Rank) -> Entry:
-        entry = self._ranks[rank].pop()
+        entry = self._lines[rank].pop(rank)
         self.remove(entry)
         return entry
 
@@ -138,20 +144,18 @@ class _Line:
         else:
             heappush(self.heap, (entry.place, next(self._order), entry))
 
-    def first(self, rank: Rank) -> Entry | None:
-        """The first that still waits here; those that do not are let go."""
+    def clear(self) -> None:
+        """Let go of all."""
+        self.row.clear()
+        self.heap.clear()
+
+    def pop(self, rank: Rank) -> Entry:
+        """Take out the first that still waits here; those before it are let go."""
         row, heap = self.row, self.heap
         while row and not (row[0].queued and row[0].rank is rank):
             row.popleft()
         while heap and not (heap[0][2].queued and heap[0][2].rank is rank):
             heappop(heap)
-        if heap and not (row and row[0].place <= heap[0][0]):
-            return heap[0][2]
-        return row[0] if row else None
-
-    def pop(self) -> Entry:
-        """Take out what `first` has answered."""
-        row, heap = self.row, self.heap
         if heap and not (row and row[0].place <= heap[0][0]):
             return heappop(heap)[2]
         return row.popleft()

@@ -74,7 +74,8 @@ class Renewer:
         if self._stopped:
             return
         if at == inf:
-            self._forget(key)
+            if key in self._due:
+                self._forget(key)
             return
         if key not in self._due:
             self.held[key.lane] += 1
@@ -95,8 +96,8 @@ class Renewer:
             await asyncio.wait(self._looking)
 
     def _forget(self, key: Key) -> None:
-        if self._due.pop(key, None) is not None:
-            self.held[key.lane] -= 1
+        del self._due[key]
+        self.held[key.lane] -= 1
 
     def _arm(self) -> None:
         heap = self._heap

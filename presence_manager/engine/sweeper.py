@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 import structlog
@@ -43,11 +43,12 @@ class Sweeper:
         self._cutting: set[asyncio.Task[None]] = set()
         self._fetching: set[asyncio.Task[None]] = set()
 
-    def became(self, outcome: Outcome) -> None:
-        """Pass an outcome to its sweep, if that is one of this process and still running."""
-        sweep = self._running.get(outcome.sweep_id)
-        if sweep is not None:
-            sweep.became(outcome)
+    def became(self, outcomes: Iterable[Outcome]) -> None:
+        """Pass each outcome to its sweep, if that is one of this process and still running."""
+        for outcome in outcomes:
+            sweep = self._running.get(outcome.sweep_id)
+            if sweep is not None:
+                sweep.became(outcome)
 
     async def stop(self) -> None:
         """Fetch no more from the ledger: what waits there is left to the next start."""

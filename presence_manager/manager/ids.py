@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from datetime import datetime
+from itertools import islice
 from math import inf
 
 from presence_manager.core.key import Key, LaneId, guid, is_folded
@@ -46,25 +47,23 @@ class Ids:
         return Scope(origin=self.origin, app=self.app, tenant=narrow, owner=owner)
 
     async def chunks(self, users: Users, tenant: str | None) -> AsyncIterator[list[Session]]:
-        """The users as rows that the ledger need not know, a chunk at a time, each once in it."""
-        chunk: dict[Key, Session] = {}
+        """The users as rows that the ledger need not know, a chunk at a time, each once in it.
+
+        They are sorted: what stands side by side in the ledger is written in half the time.
+        """
+        async for some in _some(users):
+            yield [blank(key) for key in sorted(self._keys(some, tenant))]
+
+    def _keys(self, users: list[User], tenant: str | None) -> set[Key]:
+        keys: set[Key] = set()
         lanes: dict[str | None, LaneId] = {}
-        async for user in _each(users):
+        for user in users:
             name, where = (user, tenant) if isinstance(user, str) else (user[1], user[0])
             lane = lanes.get(where)
             if lane is None:
-                key = self.key(name, where)
-                lanes[where] = key.lane
-            else:
-                key = Key(lane, name if is_folded(name) else checked(name, "user"))
-            if key in chunk:
-                continue
-            chunk[key] = blank(key)
-            if len(chunk) == CHUNK:
-                yield list(chunk.values())
-                chunk.clear()
-        if chunk:
-            yield list(chunk.values())
+                lane = lanes[where] = self.key(name, where).lane
+            keys.add(Key(lane, name if is_folded(name) else checked(name, "user")))
+        return keys
 
 
 def checked(text: str, what: str) -> str:
@@ -90,15 +89,22 @@ def instant(at: datetime | float) -> float:
     return seconds
 
 
-async def _each(users: Users) -> AsyncIterator[User]:
+async def _some(users: Users) -> AsyncIterator[list[User]]:
     if isinstance(users, str):
         raise InvalidHold("users= takes several ids; for one user there is clear()")
     if isinstance(users, AsyncIterable):
+        some: list[User] = []
         async for user in users:
-            yield user
+            some.append(user)
+            if len(some) == CHUNK:
+                yield some
+                some = []
+        if some:
+            yield some
     else:
-        for user in users:
-            yield user
+        each = iter(users)
+        while some := list(islice(each, CHUNK)):
+            yield some
 
 
 def _setting(text: str, what: str, name: str) -> str:

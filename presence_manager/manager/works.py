@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -160,9 +160,9 @@ class Works:
         """A hold was refused for good."""
         self.on_refusal(key, name, verdict)
 
-    def became(self, outcome: Outcome) -> None:
-        """A session has an outcome."""
-        self.sweeper.became(outcome)
+    def became(self, outcomes: Iterable[Outcome]) -> None:
+        """Sessions have these outcomes."""
+        self.sweeper.became(outcomes)
 
     async def sweep(
         self,
