@@ -62,6 +62,7 @@ def test_seeds_that_once_told_of_something(seed: int) -> None:
         520000684,
         520000753,
         520001071,
+        520001192,
     ],
 )
 def test_agreed_seeds_that_once_told_of_something(seed: int) -> None:
