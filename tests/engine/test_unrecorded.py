@@ -468,6 +468,22 @@ async def test_a_clear_that_still_waits_when_the_ledger_works_again_goes_on_in_i
 
 
 @virtual
+async def test_a_sweep_without_the_ledger_ends_when_another_begins_in_it() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    graph.answers[U] = [(429, 30.0)]
+    async with manager(graph, ledger) as presence:
+        ledger.writes = False
+        first = asyncio.create_task(presence.sweep([U]))
+        await asyncio.sleep(0.5 * PAUSE)
+        ledger.writes = True
+        second = await presence.clear(U, deadline=60.0)
+        assert second.recorded
+        async with asyncio.timeout(60.0):
+            report = await first
+        assert (report.counts, report.unrecorded_total) == ({Kind.UNFINISHED: 1}, 1)
+
+
+@virtual
 async def test_a_set_whose_answer_the_ledger_was_not_told_of_has_left() -> None:
     graph, ledger = FakeGraph(latency=1.0), FailingLedger()
     graph.answers[U] = [None]
