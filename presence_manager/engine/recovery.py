@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from hashlib import sha256
 
 import structlog
@@ -57,14 +57,17 @@ class Recovery:
             sweep.deadline = now + deadline
         dead = await self._dead()
         gone: set[str] = set()
+        doubtful: set[Key] = set()
         marked = await self._ledger.marked()
         alive = await self._ledger.alive()
         scope = Scope(origin=self._origin, app=self._app, orphans_of=alive)
         sources = await by_lane(
-            self._ledger, scope, lambda each, limit: self._orphans(each, limit, gone)
+            self._ledger,
+            scope,
+            lambda each, limit: self._orphans(each, limit, gone, marked, doubtful),
         )
         resumed: set[Key] | None = set() if self._resume else None
-        report = await self._sweeper.run(sweep, sources, release_dead(gone, resumed, marked))
+        report = await self._sweeper.run(sweep, sources, release_dead(gone, resumed, doubtful))
         for owner in dead:  # their sessions are ours now
             await self._ledger.leave(owner)
         if resumed:
@@ -92,9 +95,11 @@ class Recovery:
                 log.error("ledger.failed", error=str(error))
 
     async def _orphans(
-        self, scope: Scope, limit: int, gone: set[str]
+        self, scope: Scope, limit: int, gone: set[str], marked: Set[str], doubtful: set[Key]
     ) -> AsyncIterator[list[Session]]:
         """The rows of processes that are gone, whose names go into `gone`.
+
+        The keys of those that were `marked` go into `doubtful`.
 
         Who is alive is read again after each page: an owner enters before it writes, so whoever
         stands in a page that was read before, and is not alive after, has really ended.
@@ -102,6 +107,8 @@ class Recovery:
         async for rows in pages(self._ledger, scope, over=True, limit=limit):
             named = {owner for row in rows for owner in owners_of(row)}
             gone |= named - await self._ledger.alive()
+            if marked:
+                doubtful |= {row.key for row in rows if not marked.isdisjoint(owners_of(row))}
             yield [row for row in rows if not gone.isdisjoint(owners_of(row))]
 
     async def _dead(self) -> frozenset[str]:

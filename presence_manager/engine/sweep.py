@@ -93,11 +93,11 @@ def release_one(wish: Wish) -> Release:
 
 
 def release_dead(
-    gone: Set[str], resumed: set[Key] | None = None, marked: Set[str] = frozenset()
+    gone: Set[str], resumed: set[Key] | None = None, doubtful: Set[Key] = frozenset()
 ) -> Release:
     """End the holds whose process is `gone`, and what it left open.
 
-    Those `marked` may have cleared more than the ledger was told of.
+    The sessions that are `doubtful` may have been cleared without the ledger.
     With `resumed`, which takes their keys, go on with the holds that somebody can still end.
     """
 
@@ -106,7 +106,7 @@ def release_dead(
         attempt = row.attempt
         if attempt is not None and attempt.owner in gone:
             row = change.abandon(row, now.at, now.owner, now.terms)
-        if marked and not marked.isdisjoint(owners_of(row)):
+        if row.key in doubtful:
             row = change.doubt(row, now.at, now.owner, now.terms)
         if resumed is not None:
             orphan, row = row, change.inherit(row, gone, now.at, now.owner)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from typing import Literal
+
+import structlog
 
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Outcome
 from presence_manager.core.pair import SHORTEST_LEASE, Pair, checked_lease
 from presence_manager.core.session import Wish
 from presence_manager.engine.shield import unless_closed
-from presence_manager.errors import HoldTimeout, PresenceError
+from presence_manager.engine.unrecorded import PAUSE
+from presence_manager.errors import Closed, HoldTimeout, LedgerError, PresenceError
+from presence_manager.ports import Ledger
+
+log = structlog.get_logger()
 
 State = Literal["pending", "shown", "ended"]
 Ended = Literal["", "released", "refused", "withdrawn", "expired", "cleared"]
@@ -168,3 +175,24 @@ class HoldFailed:
 
     request: HoldRequest
     error: PresenceError
+
+
+async def withdrawn(
+    hold: Hold, release: Callable[[Hold], Awaitable[object]], ledger: Ledger
+) -> None:
+    """End a hold of which its caller was told that it ends, unless it is put again first.
+
+    However often the ledger fails: until the manager is closed, whose sweep sees to it.
+    """
+    while True:
+        try:
+            await release(hold)
+            return
+        except Closed:
+            return
+        except LedgerError as error:
+            log.error("release.failed", error=str(error))
+        await asyncio.sleep(PAUSE)
+        with suppress(LedgerError):
+            if (await ledger.get([hold.session]))[0].wish(hold.key) != hold.wish:
+                return

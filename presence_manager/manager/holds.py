@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from math import isfinite
 from secrets import token_hex
 from typing import NamedTuple
@@ -265,8 +264,7 @@ class Holds:
         hold = one.hold
         if hold.wish is not one.wish:
             return
-        with suppress(Closed):  # then the closing sweep sees to it, or the next start
-            self._release_later(hold)
+        self._release_later(hold)
         self._end(hold, "withdrawn", error)
 
     async def _undo(self, placing: asyncio.Task[None], asked: list[_Asked]) -> None:

@@ -22,12 +22,11 @@ from presence_manager.engine.recovery import owner_prefix
 from presence_manager.engine.shield import unless_closed
 from presence_manager.engine.sources import Source, by_lane
 from presence_manager.engine.sweep import Release, release_all, release_own
-from presence_manager.engine.unrecorded import PAUSE
-from presence_manager.errors import Closed, LedgerError, PresenceError
+from presence_manager.errors import Closed, PresenceError
 from presence_manager.ledger import open_ledger
 from presence_manager.manager.adapters import microsoft_graph
 from presence_manager.manager.closing import PATIENCE, end, ended, let_go, sweep_own, within
-from presence_manager.manager.hold import Hold, HoldFailed, HoldRequest
+from presence_manager.manager.hold import Hold, HoldFailed, HoldRequest, withdrawn
 from presence_manager.manager.holds import Holds
 from presence_manager.manager.ids import Ids, Users, instant
 from presence_manager.manager.pages import Pages
@@ -90,7 +89,7 @@ class PresenceManager:
             self.owner,
             find=self._ids.key,
             release=self._release_hold,
-            withdraw=self._withdraw_hold,
+            withdraw=lambda hold: self._spawn(withdrawn(hold, self._release_hold, self._ledger)),
             trouble=lambda key: self._works.lanes[key.lane].trouble(key),
         )
         self._works.on_rest = self._holds.rested
@@ -456,25 +455,6 @@ class PresenceManager:
             raise
         self._holds.released(hold)
         return outcome
-
-    def _withdraw_hold(self, hold: Hold) -> object:
-        self._check()
-        return self._spawn(self._withdrawn(hold))
-
-    async def _withdrawn(self, hold: Hold) -> None:
-        """End a hold of which its caller was told that it ends, unless it is put again first."""
-        wish = hold.wish
-        while True:
-            try:
-                await self._release_and_tell(hold)
-                return
-            except LedgerError as error:
-                log.error("release.failed", error=str(error))
-            await asyncio.sleep(PAUSE)
-            with suppress(LedgerError):
-                (row,) = await self._ledger.get([hold.session])
-                if row.wish(hold.key) != wish:
-                    return
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

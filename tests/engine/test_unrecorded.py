@@ -140,6 +140,24 @@ async def test_nor_in_the_next_one() -> None:
 
 
 @virtual
+async def test_nor_when_the_ledger_takes_the_set_before_it_for_open() -> None:
+    graph, ledger = FakeGraph(latency=1.0), FailingLedger()
+    presence = manager(graph, ledger)
+    await presence.open()
+    await presence.hold(U, "Busy", wait=False)
+    await asyncio.sleep(0.5)
+    asyncio.get_running_loop().call_later(0.2, setattr, ledger, "writes", False)
+    report = await presence.close()
+    assert report is not None
+    assert report.counts == {Kind.CLEARED: 1}
+    assert graph.sessions == {}
+    ledger.writes = True
+    async with manager(FakeGraph(), ledger) as later:
+        report = await later.recovered()
+        assert report.counts == {Kind.GONE_AFTER_RETRY: 1}
+
+
+@virtual
 async def test_one_that_told_the_ledger_in_time_leaves_no_mark() -> None:
     graph, ledger = FakeGraph(), FailingLedger()
     presence = manager(graph, ledger)
@@ -447,6 +465,22 @@ async def test_a_clear_that_still_waits_when_the_ledger_works_again_goes_on_in_i
         assert report.unrecorded_total == 0
         assert graph.shown(U) == "Busy/InACall"
         assert graph.shown(V) is None
+
+
+@virtual
+async def test_a_sweep_without_the_ledger_ends_when_another_begins_in_it() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    graph.answers[U] = [(429, 30.0)]
+    async with manager(graph, ledger) as presence:
+        ledger.writes = False
+        first = asyncio.create_task(presence.sweep([U]))
+        await asyncio.sleep(0.5 * PAUSE)
+        ledger.writes = True
+        second = await presence.clear(U, deadline=60.0)
+        assert second.recorded
+        async with asyncio.timeout(60.0):
+            report = await first
+        assert (report.counts, report.unrecorded_total) == ({Kind.UNFINISHED: 1}, 1)
 
 
 @virtual

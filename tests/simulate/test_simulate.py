@@ -59,9 +59,13 @@ def test_seeds_that_once_told_of_something(seed: int) -> None:
         520000065,
         520000176,
         520000560,
+        520000668,
+        520000681,
         520000684,
+        520000739,
         520000753,
         520001071,
+        520001192,
     ],
 )
 def test_agreed_seeds_that_once_told_of_something(seed: int) -> None:
