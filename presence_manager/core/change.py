@@ -119,11 +119,15 @@ def abandon(row: Session, now: float, owner: str, terms: Terms) -> Session:
 
 
 def doubt(row: Session, now: float, owner: str, terms: Terms) -> Session:
-    """Reckon with a clear of ours that may yet be applied; the version stays."""
+    """Reckon with a clear of ours that may yet be applied; the version stays.
+
+    What a 404 had proven before is not the whole story any more.
+    """
     return row._replace(
         owner=owner,
         known=after(row.known, Event.CLEAR_LOST),
         doubt=True,
+        answer=None if row.answer is Kind.ALREADY_GONE else row.answer,
         clears_settle=max(row.clears_settle, now + terms.settle),
     )
 

@@ -204,6 +204,18 @@ class Books:
             entry.planner = lambda entry: take_over(entry.row, now, dead)
         await self.apply(entries)
 
+    async def others_owe(self) -> bool:
+        """Whether another process may have cleared something that the ledger was not told of."""
+        try:
+            async with asyncio.timeout(PAUSE):
+                return bool(await self._ledger.marked() - {self._moment().owner})
+        except (LedgerError, TimeoutError):
+            return False
+        except asyncio.CancelledError:  # the loop closes; what was answered must not be forgotten
+            if self.stopping:
+                raise
+            return False
+
     async def _look_up(self, row: Session, sweeps: tuple[str, ...]) -> None:
         """These sweeps no longer wait for the session: read what another process has told them.
 

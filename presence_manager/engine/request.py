@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from presence_manager.core import change
 from presence_manager.core.decide import Send
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Kind
@@ -61,6 +62,8 @@ class Request:
             lane.gate.stay(len(ready))
             return self._sign_in_refused(ready, error)
         self._count(ready, verdicts)
+        gone = any(verdict.judgement is Judgement.GONE for verdict in verdicts)
+        self._owed = gone and await lane.books.others_owe()
         now = self._now = lane.moment()
         policy = lane.how.policy
         judged = self._judged
@@ -226,10 +229,13 @@ class Request:
     def _judged(self, entry: Entry) -> Plan:
         """Apply the verdict; a clear that should not be tried again now is left for later."""
         now, attempt, verdict = self._now, entry.asked, entry.meant
-        plan = judged(entry.row, attempt, verdict, now)
+        row, clearing = entry.row, attempt.verb is Verb.CLEAR
+        gone = clearing and verdict.judgement is Judgement.GONE
+        if gone and self._owed and row.attempt == attempt:  # by a clear that is not in the ledger
+            row = change.doubt(row, now.at, now.owner, now.terms)
+        plan = judged(row, attempt, verdict, now)
         if plan.delete or wants_set(plan.action):
             return plan
-        clearing = attempt.verb is Verb.CLEAR
         if clearing and verdict.judgement is Judgement.DENIED:
             return given_up(plan, now, Kind.FAILED, "denied", verdict)
         if clearing and entry.spent:

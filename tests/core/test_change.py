@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presence_manager.core import change, ending
-from presence_manager.core.decide import Rest, Send, Wait, decide, may_be_live
+from presence_manager.core.decide import Finish, Rest, Send, Wait, decide, may_be_live
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Kind
 from presence_manager.core.pair import LONGEST_LEASE, PAIRS
@@ -274,6 +274,8 @@ class TestClears:
         assert (state.known, state.answer) == (U, Kind.ALREADY_GONE)
         state = clear(state, LOST, NOW + 12)
         assert clear(state, GONE, NOW + 14).answer is Kind.GONE_AFTER_RETRY
+        held = change.hold(state, wish(), NOW + 14, "me")._replace(sweeps=("s",))
+        assert decide(held, NOW + 14, TERMS) == Finish(Kind.SUPERSEDED, gone=False)
 
     def test_what_was_proven_by_a_200_stays_proven(self) -> None:
         state = clear(put(row(A), LOST), DONE, NOW + 2)

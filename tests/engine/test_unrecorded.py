@@ -118,6 +118,22 @@ async def test_a_404_after_it_is_never_already_gone_in_this_process() -> None:
 
 
 @virtual
+async def test_nor_in_another_one_before_the_ledger_is_told() -> None:
+    """Found by the simulator: only the next start looked at the marks."""
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as one, manager(graph, ledger) as two:
+        await two.hold(U, "Busy")
+        ledger.writes = ledger.reads = False
+        first = await one.clear(U)
+        ledger.writes = ledger.reads = True
+        second = await two.clear(U)
+        assert [o.kind for o in (first, second)] == [Kind.CLEARED, Kind.GONE_AFTER_RETRY]
+        assert [o.recorded for o in (first, second)] == [False, True]
+        await asyncio.sleep(3 * PAUSE)
+        assert (await two.clear(V)).kind is Kind.ALREADY_GONE
+
+
+@virtual
 async def test_nor_in_the_next_one() -> None:
     graph, ledger = FakeGraph(), FailingLedger()
     presence = manager(graph, ledger)
@@ -514,6 +530,30 @@ async def test_what_waits_goes_on_without_a_ledger_that_hangs() -> None:
         assert 5.0 <= elapsed() < 7.0
         assert (report.counts, report.unrecorded_total) == ({Kind.ALREADY_GONE: 1}, 1)
         ledger.writes = True
+
+
+@virtual
+async def test_a_sweep_ends_though_its_row_goes_unrecorded_while_an_answer_is_written() -> None:
+    """Found by the simulator: what was written took the place of the sweep's row."""
+    graph, ledger = FakeGraph(), FailingLedger()
+    written = asyncio.Event()
+
+    async def wait() -> None:
+        await written.wait()
+
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy", wait=False)
+        ledger.before_put = wait
+        await asyncio.sleep(0.1)
+        ledger.writes = False
+        sweeping = asyncio.create_task(presence.sweep(users=[U]))
+        await asyncio.sleep(0.1)
+        ledger.writes, ledger.before_put = True, None
+        written.set()
+        async with asyncio.timeout(2 * PAUSE):
+            assert (await sweeping).counts == {Kind.SUPERSEDED: 1}
+        await asyncio.sleep(3 * PAUSE)
+        assert graph.sessions == {}
 
 
 @virtual

@@ -120,14 +120,14 @@ class World:
         flight.coming = False
         key, attempt, truth = flight.key, flight.attempt, self.truth(flight.key)
         flight.had = had = self.live(key) is not None
-        flight.applied = True
+        again, flight.applied = flight.applied, True
         if attempt.verb is Verb.SET:
             if key not in self.wrong:
                 self.sessions[key] = Live(attempt.pair, self.now + attempt.lease)
                 truth.removed, truth.set_since = False, True
         elif had:
             del self.sessions[key]
-            truth.removed = True
+            truth.removed = truth.removed or not again  # a copy explains no 404 of the first one
         self.say("applied", key.user[-2:], attempt.verb, attempt.pair, had)
         self.on_change(key, f"{attempt.verb} applied")
         return had
