@@ -167,7 +167,8 @@ class Desk:
 
     def too_late(self, entry: Entry, now: float) -> bool:
         """Whether nothing can leave for this session before its deadline."""
-        return entry.deadline < max(now, entry.not_before, self._gate.closed_until)
+        deadline = entry.deadline
+        return deadline < inf and deadline < max(now, entry.not_before, self._gate.closed_until)
 
     def again_at(self, entry: Entry, now: float) -> float:
         """When to go on with what a deadline cut off."""

@@ -10,19 +10,17 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf
-from typing import Any
 
 import structlog
 
-from presence_manager.core import change
 from presence_manager.core.decide import Send
-from presence_manager.core.key import Key, LaneId
-from presence_manager.core.session import Session, Step, alike, step
-from presence_manager.core.verdict import Verb
+from presence_manager.core.key import LaneId
+from presence_manager.core.session import Session, Step
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.heard import hear, unnamed
+from presence_manager.engine.intents import Intents
 from presence_manager.engine.lanes import Lanes
-from presence_manager.engine.plan import Now, attempt_for
+from presence_manager.engine.plan import Now
 from presence_manager.engine.shield import to_the_end
 from presence_manager.engine.sources import Source, chunk_of, pages, window_of
 from presence_manager.engine.sweep import Release, Sweep
@@ -31,8 +29,6 @@ from presence_manager.errors import LedgerError
 from presence_manager.ports import Ledger, Scope
 
 log = structlog.get_logger()
-
-_made: Any = tuple.__new__
 
 
 class Intake:
@@ -56,6 +52,7 @@ class Intake:
         self._ledger = ledger
         self._now = now
         self._unrecorded = unrecorded
+        self._intents = Intents(release, sweep.id, lanes, unrecorded)
         self._window = window_of(1)
         self._more: dict[LaneId, asyncio.Event] = {}
         self._waiting: set[LaneId] = set()
@@ -131,7 +128,7 @@ class Intake:
         while rows:
             now = self._now()
             deadline = sweep.deadline if now.at <= sweep.deadline else inf
-            steps, sends = self._intents(rows, now, at_once=at_once)
+            steps, sends = self._intents.of_all(rows, now, at_once=at_once)
             try:
                 lost = await self._put(steps, now)
             except LedgerError as error:
@@ -210,7 +207,7 @@ class Intake:
         rows = await books.known(rows)
         now = self._now()
         everyone = now.at if self._release.everyone else 0.0
-        staked = [(row, *self._intent(row, now, at_once=True)) for row in rows]
+        staked = [(row, *self._intents.of(row, now)) for row in rows]
         leaving = [books.may_leave(row, planned.row, now) for row, planned, _ in staked]
         if not any(leaving):
             return False
@@ -224,41 +221,6 @@ class Intake:
             elif sweep.id not in row.sweeps:
                 sweep.became(books.left(row, sweep.id, now))
         return True
-
-    def _intents(
-        self, rows: list[Session], now: Now, *, at_once: bool
-    ) -> tuple[list[Step], list[Send | None]]:
-        """The next version of each; those unknown to the ledger differ in nothing but the key."""
-        steps: list[Step] = []
-        sends: list[Send | None] = []
-        made: Callable[[Key, int], Session] | None = None
-        owing = bool(self._unrecorded)  # then one may have been cleared before, another not
-        send = None
-        for row in rows:
-            if row.version or owing or made is None:
-                each, does = self._intent(row, now, at_once=at_once)
-                if not (row.version or owing):
-                    made, send, rest = alike(each.row), does, each[2:]
-            else:
-                key = row.key
-                new = made(key, self._lanes[key.lane].number())
-                each, does = _made(Step, (0, new, *rest)), send
-            steps.append(each)
-            sends.append(does)
-        return steps, sends
-
-    def _intent(self, row: Session, now: Now, *, at_once: bool) -> tuple[Step, Send | None]:
-        """The next version of the row, and what is to be sent if that is decided with it."""
-        new = self._release.next(now.adopt(row), now, self._sweep.id)
-        send = None
-        if at_once and new.attempt is None:
-            action = now.decide(new)
-            if isinstance(action, Send) and action.verb is Verb.CLEAR:
-                number = self._lanes[row.key.lane].number()
-                attempt = attempt_for(row.key, action, now, number, inf)
-                new = change.begin(new, attempt, now.at, now.terms)
-                send = action
-        return step(row, new), send
 
     def _fetch(self, lane: LaneId) -> None:
         """Let the lane fetch what waits for it."""

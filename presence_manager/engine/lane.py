@@ -109,11 +109,11 @@ class Lane:
         self, work: Iterable[tuple[Session, Send | None]], rank: Rank, deadline: float
     ) -> None:
         """The same for many."""
-        put, now = self.desk.put, self.clock.now()
+        now = self.clock.now()
         for row, send in work:
-            if row.sets_settle or row.clears_settle:
-                row = self.moment().adopt(row)  # noqa: PLW2901 - the row in our time
-            put(row, rank, deadline, send, now)
+            settles = row.sets_settle or row.clears_settle
+            known = self.moment().adopt(row) if settles else row
+            self.desk.put(known, rank, deadline, send, now)
         self._wake()
 
     def submit_unrecorded(
@@ -233,20 +233,14 @@ class Lane:
             self.gate.leave(len(chunk))
             self._in_flight += 1
             self._spawn(self._fly(chunk))
-        self._draw()
+        due = self._share.due(len(self.desk.queue), self._wake, idle=not self.desk.entries)
+        if due is not None:
+            self._spawn(due)
         at = inf
         if self.desk.queue and not self._share.drawing and self._in_flight < self.width.now:
             free = now.at < silent and self.gate.free(now.at)
             at = silent if free else max(silent, self.gate.next_free(now.at))
         self.desk.later.arm(now.at, at)
-
-    def _draw(self) -> None:
-        """Ask the ledger for slots, or tell it what nobody needs any more."""
-        draw = self._share.draw(len(self.desk.queue))
-        if draw is not None:
-            self._spawn(self._share.take(draw, self._wake))
-        elif not self.desk.entries and self._share.unsettled:
-            self._spawn(self._share.settle())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -275,10 +269,8 @@ class Lane:
         if isinstance(action, Send) or entry.row.version > plan.row.version:
             self.desk.look_again(entry)
         elif isinstance(action, Wait):
-            at = action.at
             entry.stale = plan.row.attempt is not None  # another process is busy with it
-            if entry.stale:
-                at = self.clock.now() + FOREIGN_POLL
+            at = self.clock.now() + FOREIGN_POLL if entry.stale else action.at
             if entry.deadline < at:
                 self.desk.take(entry)
                 entry.planner = self.desk.surrender(entry, self.moment())

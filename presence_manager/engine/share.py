@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -33,15 +34,18 @@ class LaneShare:
         self._drawn = False
         self.drawing = False
 
-    def draw(self, waiting: int) -> Draw | None:
-        """What to draw now, if anything; `drawing` until `take` is done with it."""
-        if self.drawing:
-            return None
-        draw = self._gate.draw(self._clock.now(), waiting)
-        self.drawing = draw is not None
-        return draw
+    def due(
+        self, waiting: int, wake: Callable[[], None], *, idle: bool
+    ) -> Coroutine[Any, Any, None] | None:
+        """What to ask of the ledger for those that wait, or to tell it when the lane is idle."""
+        if not self.drawing:
+            draw = self._gate.draw(self._clock.now(), waiting)
+            if draw is not None:
+                self.drawing = True
+                return self._take(draw, wake)
+        return self.settle() if idle and self._unsettled else None
 
-    async def take(self, draw: Draw, wake: Callable[[], None]) -> None:
+    async def _take(self, draw: Draw, wake: Callable[[], None]) -> None:
         """Draw; a ledger that fails is taken for one that grants what this process reckons with."""
         gate = self._gate
         try:
@@ -79,7 +83,7 @@ class LaneShare:
         )
 
     @property
-    def unsettled(self) -> bool:
+    def _unsettled(self) -> bool:
         """Whether somebody else should know what was learned, or given back."""
         return self._gate.lesson() is not None or (self._drawn and bool(self._gate.others))
 

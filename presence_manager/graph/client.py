@@ -87,26 +87,26 @@ class GraphClient:
         if lane.origin != self._origin:
             text = f"the session is of another Graph than {self._origin}: nothing was sent"
             return [_not_sent(Judgement.DENIED, now, now, "otherOrigin", text)] * len(asks)
-        verdicts: list[Verdict | None] = []  # None for those that leave
         parts: list[wire.Part] = []
-        send_by = inf
-        for key, attempt in asks:
+        held: dict[int, Verdict] = {}  # those that do not leave, by their place
+        for place, (key, attempt) in enumerate(asks):
             try:
                 part = wire.part(key, attempt)
             except ValueError as error:
                 text = clean(str(error))
-                verdicts.append(_not_sent(Judgement.DENIED, now, now, "invalidRequest", text))
+                held[place] = _not_sent(Judgement.DENIED, now, now, "invalidRequest", text)
                 continue
             if attempt.send_by < now:
-                verdicts.append(_not_sent(Judgement.LATER, now, now, "tooLate", _TOO_LATE))
+                held[place] = _not_sent(Judgement.LATER, now, now, "tooLate", _TOO_LATE)
                 continue
-            send_by = min(send_by, attempt.send_by)
             parts.append(part)
-            verdicts.append(None)
         if not parts:
-            return [verdict for verdict in verdicts if verdict is not None]
-        sent = iter(await self._attempt(lane, parts, send_by, timeout))
-        return [verdict or next(sent) for verdict in verdicts]
+            return list(held.values())
+        leaving = [attempt.send_by for place, (_, attempt) in enumerate(asks) if place not in held]
+        verdicts = await self._attempt(lane, parts, min(leaving), timeout)
+        for place in sorted(held):
+            verdicts.insert(place, held[place])
+        return verdicts
 
     def date(self) -> float | None:
         """Return Graph's present time by its Date header, carried on by our clock.
@@ -151,7 +151,7 @@ class GraphClient:
                 error = _no_token(error)
             code, message = unsent(error, self._origin)
             return [_not_sent(Judgement.LATER, start, self._clock.now(), code, message)] * count
-        if any(verdict.judgement is Judgement.UNAUTHORIZED for verdict in judged.verdicts):
+        if Judgement.UNAUTHORIZED in [verdict.judgement for verdict in judged.verdicts]:
             self._sign_in.refused(lane.tenant, token, judged.claims, judged.verdicts[0].sent_at)
         return judged.verdicts
 
@@ -229,7 +229,7 @@ def _check(lane: LaneId, asks: Sequence[tuple[Key, Attempt]]) -> None:
         raise ValueError(f"one request takes up to {wire.BATCH_MAX} sessions, not {len(asks)}")
     if len({key.user for key, _ in asks}) != len(asks):
         raise ValueError("one request cannot ask twice for one user")
-    if any(key.lane != lane for key, _ in asks):
+    if [key for key, _ in asks if key.lane is not lane and key.lane != lane]:
         raise ValueError("all sessions of one request must be of its lane")
 
 

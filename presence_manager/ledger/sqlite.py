@@ -12,7 +12,7 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Session, Step, Tally
 from presence_manager.errors import LedgerError
-from presence_manager.ledger import store
+from presence_manager.ledger import puts, store
 from presence_manager.ledger.checks import check_owner, check_scope, check_steps, not_open
 from presence_manager.ledger.database import Database
 from presence_manager.ledger.owners import OwnerLocks
@@ -80,7 +80,7 @@ class SqliteLedger:
     async def put(self, steps: Sequence[Step]) -> Mapping[int, Session]:
         """Apply the steps whose row has the expected version; return the rows of the others."""
         check_steps(steps)
-        return await self._run(lambda db: store.put(db, steps), writes=True)
+        return await self._run(lambda db: puts.put(db, steps), writes=True)
 
     async def page(self, scope: Scope, after: Key | None, limit: int) -> list[Session]:
         """Return up to `limit` rows of the scope, by (tenant, user), after `after`."""

@@ -1,51 +1,28 @@
-"""The work itself, inside a transaction: sessions, budgets and outcomes in SQLite's tables."""
+"""The work itself, inside a transaction: sessions, budgets and outcomes in SQLite's tables.
+
+What is written of sessions and outcomes stands in `puts`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import groupby
 from typing import Any
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
-from presence_manager.core.session import Session, Step, Tally
+from presence_manager.core.session import Session, Tally
 from presence_manager.ledger import rows
 from presence_manager.ledger.database import SQL, Database
 from presence_manager.ledger.shares import shared, used
 from presence_manager.ledger.trouble import damaged
 from presence_manager.ports import Budget, Draw, Query, Scope, Search, Share, Uses
 
-ALIKE = 5
-"""So many rows that differ in little more than the user are quicker written in one statement."""
-
 
 def get(db: Database, keys: Sequence[Key]) -> list[Session]:
     """Return the rows of these keys, blank ones where there is none."""
-    return [_row(db, key) for key in keys]
-
-
-def put(db: Database, steps: Sequence[Step]) -> dict[int, Session]:
-    """Apply the steps that win; return the rows in the way of the others, by index.
-
-    All steps are taken for winners first, which costs no look at any row. If the counts then
-    do not add up, all is undone, and the winners are sorted out by looking.
-    """
-    if _apply(db, steps):
-        return {}
-    db.undo()
-    lost: dict[int, Session] = {}
-    won: list[Step] = []
-    for index, step in enumerate(steps):
-        row = _row(db, step.row.key)
-        if row.version == step.expected:
-            won.append(step)
-        else:
-            lost[index] = row
-    if not _apply(db, won):
-        raise damaged(db.path, "a row is not found again where it was read")
-    return lost
+    return [row(db, key) for key in keys]
 
 
 def page(db: Database, scope: Scope, after: Key | None, limit: int) -> list[Session]:
@@ -212,7 +189,8 @@ def history(db: Database, values: dict[str, Any]) -> list[tuple[bool, int, Kind,
         raise damaged(db.path, f"an outcome holds {error}") from error
 
 
-def _row(db: Database, key: Key) -> Session:
+def row(db: Database, key: Key) -> Session:
+    """Return the row of this key, a blank one if there is none."""
     lane = db.find_lane(key.lane)
     if lane is None:
         return Session(key=key)
@@ -231,89 +209,3 @@ def _session(
         return rows.session(key, columns, rows.wishes_of(holds))
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise damaged(db.path, f"the row of user {key.user} holds {error}") from error
-
-
-def _apply(db: Database, steps: Sequence[Step]) -> bool:
-    """Write all steps, many rows in one statement; whether each found the row it expects."""
-    inserts: list[Step] = []
-    updates: list[Step] = []
-    deletes: list[Step] = []
-    ended: list[Step] = []
-    held: list[Step] = []
-    told: list[Step] = []
-    for step in steps:
-        expected, row, outcomes, delete, wishes = step
-        if not delete:
-            (updates if expected else inserts).append(step)
-        elif expected:
-            deletes.append(step)
-        elif _row(db, row.key).version:
-            return False
-        if expected and (wishes or (delete and row.wishes)):
-            ended.append(step)
-        if wishes and not delete:
-            held.append(step)
-        if outcomes:
-            told.append(step)
-    holds = sum(len(step.row.wishes) for step in held)
-    applied = (
-        _inserted(db, inserts) == len(inserts)
-        and _changed(db, "update", updates, rows.update_columns) == len(updates)
-        and _changed(db, "delete", deletes, rows.delete_columns) == len(deletes)
-        and _changed(db, "end_holds", ended, rows.end_holds_columns) >= 0
-        and _changed(db, "add_hold", held, rows.hold_columns) == holds
-    )
-    if applied:
-        _tell(db, told)
-    return applied
-
-
-def _inserted(db: Database, steps: list[Step]) -> int:
-    """Write the new rows, those that are alike in one statement; return their number."""
-    number = 0
-    others: list[Step] = []
-    for (lane, *_), run in groupby(steps, rows.row_but_for_user):
-        alike = list(run)
-        users = rows.numbers(alike) if len(alike) >= ALIKE else ""
-        if users:
-            columns = rows.alike_columns(alike[0].row, db.lane(lane), users)
-            number += db.connection.execute(SQL["insert_alike"], columns).rowcount
-        else:
-            others += alike
-    return number + _changed(db, "insert", others, rows.insert_columns)
-
-
-def _tell(db: Database, steps: list[Step]) -> None:
-    """Write what became of the sessions, in the same way."""
-    others: list[rows.Columns] = []
-    outcomes = [outcome for step in steps for outcome in step.outcomes]
-    for (lane, *_), run in groupby(outcomes, rows.outcome_but_for_user):
-        alike, number = list(run), db.lane(lane)
-        users = rows.request_ids(alike) if len(alike) >= ALIKE else ""
-        if users:
-            columns = rows.alike_outcome_columns(alike[0], number, users)
-            db.connection.execute(SQL["add_alike_outcomes"], columns)
-        else:
-            others += [rows.outcome_columns(outcome, number) for outcome in alike]
-    db.connection.executemany(SQL["add_outcome"], others)
-
-
-def _changed(
-    db: Database, query: str, steps: list[Step], columns: Callable[[Step, int], list[rows.Columns]]
-) -> int:
-    """Carry out the query for all that these steps have for it; return the number of rows."""
-    if not steps:
-        return 0
-    return db.connection.executemany(SQL[query], _values(db, steps, columns)).rowcount
-
-
-def _values(
-    db: Database, steps: list[Step], columns: Callable[[Step, int], list[rows.Columns]]
-) -> Iterator[rows.Columns]:
-    """The values as they are written: thousands that waited would keep the collector busy."""
-    last, lane = None, 0
-    for step in steps:
-        lane_id = step.row.key.lane
-        if lane_id is not last:
-            last, lane = lane_id, db.lane(lane_id)
-        yield from columns(step, lane)

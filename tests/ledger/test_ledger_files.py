@@ -232,6 +232,6 @@ async def test_rows_that_make_no_sense(ledger: SqliteLedger) -> None:
 async def test_a_row_that_is_not_found_where_it_was_read(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("presence_manager.ledger.store._apply", lambda *_: False)
+    monkeypatch.setattr("presence_manager.ledger.puts._apply", lambda *_: False)
     with pytest.raises(LedgerError, match="not found again"):
         await ledger.put(new("a"))

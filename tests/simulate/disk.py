@@ -9,7 +9,7 @@ from typing import Any
 
 from presence_manager.core.session import Session, Step
 from presence_manager.errors import LedgerError
-from presence_manager.ledger import store
+from presence_manager.ledger import puts
 from presence_manager.ledger.checks import check_steps
 from presence_manager.ledger.database import Database
 from presence_manager.ledger.sqlite import SqliteLedger
@@ -112,7 +112,7 @@ class SimLedger(SqliteLedger):
         check_steps(steps)
 
         def work(db: Database) -> Mapping[int, Session]:
-            lost = store.put(db, steps)
+            lost = puts.put(db, steps)
             self._seen(steps, lost)
             return lost
 
