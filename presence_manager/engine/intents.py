@@ -8,7 +8,7 @@ from typing import Any
 
 from presence_manager.core import change
 from presence_manager.core.decide import Send
-from presence_manager.core.key import Key
+from presence_manager.core.key import Key, LaneId
 from presence_manager.core.session import Session, Step, alike, step
 from presence_manager.core.verdict import Verb
 from presence_manager.engine.lanes import Lanes
@@ -53,6 +53,7 @@ class Intents:
         steps: list[Step] = []
         sends: list[Send | None] = []
         made: Callable[[Key, int], Session] | None = None
+        lane: LaneId | None = None
         owing = bool(self._unrecorded)  # then one may have been cleared before, another not
         for row in rows:
             if row.version or owing or made is None:
@@ -60,8 +61,11 @@ class Intents:
                 if not (row.version or owing):
                     made, send, rest = alike(each.row), does, each[2:]
             else:
-                new = made(row.key, self._lanes[row.key.lane].number())
-                each, does = _made(Step, (0, new, *rest)), send
+                key = row.key
+                if key.lane is not lane:
+                    lane = key.lane
+                    number = self._lanes[lane].number
+                each, does = _made(Step, (0, made(key, number()), *rest)), send
             steps.append(each)
             sends.append(does)
         return steps, sends

@@ -43,23 +43,30 @@ class LaneQueue:
             entry.bound = True
             self.bound += 1
             self.deadline = max(self.deadline, entry.deadline)
-        self._add(entry, first=first)
+        entry.place = -inf if first else 0.0
+        if entry.rank in CLEARS and not first:
+            life = entry.row.may_live_until
+            entry.place = -life if entry.deadline == inf or life > entry.deadline else 0.0
+        self._lines[entry.rank].add(entry)
 
     def promote(self, entry: Entry, rank: Rank) -> None:
         """Let a queued or future entry wait in a more urgent rank."""
         if rank < entry.rank:
-            before, entry.rank = entry.rank, rank
-            if entry.queued:
-                self._waiting[rank] += 1
-                self._add(entry)
-                self._left(before)
+            queued = entry.queued
+            self.remove(entry)
+            entry.rank = rank
+            if queued:
+                self.push(entry)
 
     def remove(self, entry: Entry) -> None:
         """Take the entry out."""
         if entry.queued:
             entry.queued = False
             self._count -= 1
-            self._left(entry.rank)
+            rank = entry.rank
+            self._waiting[rank] -= 1
+            if not self._waiting[rank]:  # what was passed over is let go
+                self._lines[rank].clear()
             if entry.bound:
                 entry.bound = False
                 self.bound -= 1
@@ -69,8 +76,10 @@ class LaneQueue:
 
         Without `renewals` those that can wait do.
         """
+        if not self._count:
+            return None
         if renewals and self._waiting[self._last] == self._count:  # mostly there is but one rank
-            return self._take(self._last) if self._count else None
+            return self._take(self._last)
         waiting = [rank for rank in Rank if self._waiting[rank]]
         if not renewals and waiting and waiting[-1] is Rank.RENEWAL:
             waiting.pop()
@@ -101,18 +110,6 @@ class LaneQueue:
         for entry in waiting:
             self.remove(entry)
         return waiting
-
-    def _left(self, rank: Rank) -> None:
-        self._waiting[rank] -= 1
-        if not self._waiting[rank]:  # what was passed over is let go
-            self._lines[rank].clear()
-
-    def _add(self, entry: Entry, *, first: bool = False) -> None:
-        entry.place = -inf if first else 0.0
-        if entry.rank in CLEARS and not first:
-            life = entry.row.may_live_until
-            entry.place = -life if entry.deadline == inf or life > entry.deadline else 0.0
-        self._lines[entry.rank].add(entry)
 
     def _take(self, rank: Rank) -> Entry:
         entry = self._lines[rank].pop(rank)

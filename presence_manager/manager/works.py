@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -99,6 +99,7 @@ class Works:
         self.sweeper = Sweeper(
             self.lanes, ledger=ledger, clock=clock, now=self.now, unrecorded=self.unrecorded
         )
+        self.became = self.sweeper.became
         self.placing = Placing(self.lanes, ledger=ledger, now=self.now)
         self.renewer = Renewer(
             self.lanes,
@@ -159,10 +160,6 @@ class Works:
     def refused(self, key: Key, name: str, verdict: Verdict) -> None:
         """A hold was refused for good."""
         self.on_refusal(key, name, verdict)
-
-    def became(self, outcomes: Iterable[Outcome]) -> None:
-        """Sessions have these outcomes."""
-        self.sweeper.became(outcomes)
 
     async def sweep(
         self,
