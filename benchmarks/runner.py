@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,8 @@ from benchmarks.process import Failed, GraphServer, new_folder, run
 from benchmarks.scenarios import MODULES, Scenario
 
 Say = Callable[[str], None]
+WINDOW = 31.0
+"""Seconds after which nothing that was sent counts any more in a limit's window."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,8 @@ def run_scenario(
                     continue
                 with new_folder() as folder:
                     for name in names:
+                        if name is not names[0]:
+                            time.sleep(WINDOW)
                         record = records[name, contender]
                         measured = number >= warm_up
                         plan = {**scenario.plan, "seed": number}  # other faults in each round

@@ -25,8 +25,8 @@ class Scenario:
     """One scenario of clearing.
 
     `plan` is the server's Plan. `waits` marks those that wait far more than they work: they run
-    once, without a warm-up, beside each other. With `again` each run is followed by a second one
-    on the same ledger, told as a scenario of its own.
+    once, without a warm-up, beside each other. With `again` each run is followed, a window later,
+    by a second one on the same ledger, told as a scenario of its own.
     """
 
     name: str
@@ -93,8 +93,8 @@ SCENARIOS = (
     Scenario(
         name="limit-10000",
         about="4,000 users, 50 ms, a limit of 10,000 in 30 s that ours, with default settings, "
-        "does not know: first with a new ledger, then again at once with that ledger, which "
-        "remembers that the window is partly used",
+        "does not know: first with a new ledger, then, a window later, again with what that "
+        "ledger has learned",
         users=4_000,
         plan={**NEAR, "limit": 10_000},
         how=DEFAULTS,
