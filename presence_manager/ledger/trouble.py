@@ -26,7 +26,10 @@ _BY_CODE = {
     sqlite3.SQLITE_PERM: ("cannot be accessed", _RIGHTS),
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "Check its folder, and the rights to it"),
     sqlite3.SQLITE_FULL: ("cannot grow: the disk is full", _SPACE),
-    sqlite3.SQLITE_IOERR: ("cannot be read or written by the system", "Check the disk"),
+    sqlite3.SQLITE_IOERR: (
+        "cannot be read or written by the system",
+        "Check the disk: it may be full, failing or gone",
+    ),
     sqlite3.SQLITE_CORRUPT: DAMAGED,
     sqlite3.SQLITE_NOTADB: NOT_OURS,
 }

@@ -80,7 +80,7 @@ async def test_where_the_ledger_cannot_be_opened_nothing_is_sent(
     fill(disk)
     run = await cli.run("clear", "--users", users)
     assert (run.status, run.out) == (2, "")
-    assert "nothing was changed in it. Check the disk." in run.err
+    assert "nothing was changed in it. Check the disk: it may be full, failing or gone." in run.err
     assert len(emulator.sessions()) == len(PEOPLE)
 
 

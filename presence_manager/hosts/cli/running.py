@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,8 @@ from contextlib import contextmanager, suppress
 from enum import IntEnum
 from typing import Any, NoReturn
 
+SELDOM = 100_000
+"""New objects after which the collector looks for cycles among them; 20 MB, about."""
 _SIGNALS = tuple(
     number
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
@@ -86,14 +89,23 @@ def finish(command: Callable[[], int]) -> NoReturn:
 
 
 def serve(work: Callable[[Stop], Coroutine[Any, Any, int]]) -> int:
-    """Run the work in an event loop, with a `Stop` that the signals ask."""
+    """Run the work in an event loop, with a `Stop` that the signals ask.
+
+    Work makes records by the million and hardly a cycle: the collector looks for them seldom,
+    which saves a sweep a tenth of its time.
+    """
 
     async def main() -> int:
         stop = Stop()
         with _heard_by(stop):
             return await work(stop)
 
-    return asyncio.run(main())
+    usual = gc.get_threshold()
+    gc.set_threshold(SELDOM)
+    try:
+        return asyncio.run(main())
+    finally:
+        gc.set_threshold(*usual)
 
 
 def printable(text: str) -> str:
