@@ -2,7 +2,7 @@
 
 A file has one user id in a line, or a tenant's id, a comma and a user's id. It is read twice: once
 to check every line before anything is sent, and once to clear. Neither keeps more of it than one
-line, and 16 bytes for each user, so that one who is named twice is cleared once.
+line, and some eighty bytes for each user, so that those named twice are told of beforehand.
 """
 
 from __future__ import annotations
