@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
@@ -19,7 +18,6 @@ from presence_manager.core.session import Wish
 from presence_manager.engine.shield import unless_closed
 from presence_manager.engine.unrecorded import PAUSE
 from presence_manager.errors import Closed, HoldTimeout, LedgerError, PresenceError
-from presence_manager.ports import Ledger
 
 log = structlog.get_logger()
 
@@ -177,10 +175,8 @@ class HoldFailed:
     error: PresenceError
 
 
-async def withdrawn(
-    hold: Hold, release: Callable[[Hold], Awaitable[object]], ledger: Ledger
-) -> None:
-    """End a hold of which its caller was told that it ends, unless it is put again first.
+async def withdrawn(hold: Hold, release: Callable[[Hold], Awaitable[object]]) -> None:
+    """End a hold of which its caller was told that it ends.
 
     However often the ledger fails: until the manager is closed, whose sweep sees to it.
     """
@@ -193,6 +189,3 @@ async def withdrawn(
         except LedgerError as error:
             log.error("release.failed", error=str(error))
         await asyncio.sleep(PAUSE)
-        with suppress(LedgerError):
-            if (await ledger.get([hold.session]))[0].wish(hold.key) != hold.wish:
-                return

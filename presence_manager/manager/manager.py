@@ -89,7 +89,7 @@ class PresenceManager:
             self.owner,
             find=self._ids.key,
             release=self._release_hold,
-            withdraw=lambda hold: self._spawn(withdrawn(hold, self._release_hold, self._ledger)),
+            withdraw=lambda hold: self._spawn(withdrawn(hold, self._release_hold)),
             trouble=lambda key: self._works.lanes[key.lane].trouble(key),
         )
         self._works.on_rest = self._holds.rested
@@ -449,7 +449,8 @@ class PresenceManager:
         try:
             key = self._ids.key(hold.user, hold.tenant)
             alone = hold.wish if self._holds.is_alone(hold) else None
-            outcome = await self._works.release(key, hold.key, alone=alone)
+            only = hold.wish if hold.ended == "withdrawn" else None
+            outcome = await self._works.release(key, hold.key, alone=alone, only=only)
         except BaseException:
             hold.releasing = False
             raise

@@ -241,10 +241,13 @@ class Works:
         await self.sweeper.run(sweep, _once([row]), release, rank=Rank.RELEASE)
         return sweep.last or self._untold(row.key, Kind.UNFINISHED, "deadline", sweep.id)
 
-    async def release(self, key: Key, name: str, *, alone: Wish | None = None) -> Outcome:
+    async def release(
+        self, key: Key, name: str, *, alone: Wish | None = None, only: Wish | None = None
+    ) -> Outcome:
         """End one hold, in whichever process; harmless if there is none. Raises LedgerError.
 
-        One that is `alone` in this process is cleared even where the ledger cannot be read.
+        One that is `alone` in this process is cleared even where the ledger cannot be read. Where
+        it must be the `only` one, a hold that was put again under its name stays.
         """
         try:
             row = (await self._ledger.get([key]))[0]
@@ -253,7 +256,7 @@ class Works:
                 raise
             row = found(Session(key=key), self.now())._replace(wishes=(alone,))
         wish = row.wish(name)
-        if wish is None:
+        if wish is None or (only is not None and wish != only):
             return self._untold(key, Kind.NEVER_SET, "not held")
         return await self.sweep_one(row, release_one(wish), self._settings.release.timeout)
 

@@ -430,6 +430,19 @@ def test_a_hold_of_a_shared_session_is_withdrawn_when_the_ledger_works_again(aga
 
 
 @virtual
+async def test_a_hold_put_again_at_once_is_not_withdrawn_with_the_one_that_failed() -> None:
+    graph, ledger = FakeGraph(), FailingLedger()
+    async with manager(graph, ledger) as presence:
+        ledger.writes = False
+        with pytest.raises(LedgerError):
+            await presence.hold(U, "Busy", key="call")
+        ledger.writes = True
+        await presence.hold(U, "Away", key="call")
+        await asyncio.sleep(2 * PAUSE)
+        assert graph.shown(U) == "Away/Away"
+
+
+@virtual
 async def test_a_hold_released_while_the_ledger_cannot_be_read_does_not_come_back() -> None:
     graph, ledger = FakeGraph(), FailingLedger()
     async with manager(graph, ledger) as presence:
