@@ -38,8 +38,8 @@ async def commit(
                 left.append(entry)
                 continue
             plan = entry.plan
-            if entry.row.version < 0:  # it went unrecorded meanwhile
-                entry.missing += entry.row.sweeps
+            if entry.row.version < 0:  # it went unrecorded meanwhile, for another sweep
+                entry.see(plan.row)
             if entry.row.version <= plan.row.version:
                 entry.row = blank(entry.key) if plan.delete else plan.row
             done.append(entry)

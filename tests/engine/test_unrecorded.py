@@ -570,6 +570,30 @@ async def test_a_sweep_ends_though_its_row_goes_unrecorded_while_an_answer_is_wr
 
 
 @virtual
+async def test_a_sweep_whose_row_goes_unrecorded_for_another_waits_for_its_own_answer() -> None:
+    graph, ledger = FakeGraph(latency=1.0), FailingLedger()
+    graph.answers[U] = [0, 503]
+    written = asyncio.Event()
+
+    async def wait() -> None:
+        await written.wait()
+
+    async with manager(graph, ledger) as presence:
+        await presence.hold(U, "Busy")
+        first = asyncio.create_task(presence.sweep(users=[U]))
+        await asyncio.sleep(0.5)
+        ledger.before_put = wait  # the lost answer is written down
+        await asyncio.sleep(1.0)
+        ledger.writes = False
+        second = asyncio.create_task(presence.sweep(users=[U]))
+        await asyncio.sleep(0.1)
+        ledger.writes, ledger.before_put = True, None
+        written.set()
+        assert (await first).counts == {Kind.CLEARED: 1}
+        assert (await second).counts == {Kind.UNFINISHED: 1}
+
+
+@virtual
 async def test_two_sweeps_of_one_user_without_the_ledger_get_one_answer() -> None:
     graph, ledger = FakeGraph(latency=2.0), FailingLedger()
     async with manager(graph, ledger) as presence:
