@@ -219,8 +219,8 @@ class Books:
     async def _look_up(self, row: Session, sweeps: tuple[str, ...]) -> None:
         """These sweeps no longer wait for the session: read what another process has told them.
 
-        Those of whom the ledger had not been told have waited for a clear in memory, until the
-        session was written to by somebody else, nearly always by a hold.
+        Those that the ledger was not told of have waited for a clear in memory, until the session
+        was written to by others, nearly always for a hold.
         """
         for sweep_id in sweeps:
             told = await self._outcomes(row.key, sweep_id)
@@ -229,7 +229,7 @@ class Books:
             if told == []:
                 now = self._moment()
                 left = self._unrecorded.left(row, sweep_id, now)
-                if row.newest(now.at) is not None:
+                if self._unrecorded.is_wanted(row, now):
                     left = left._replace(kind=Kind.SUPERSEDED, lapses_at=None)
                 self._audience.became([left])
 

@@ -186,6 +186,11 @@ class Unrecorded:
             lapses_at=row.may_live_until,
         )
 
+    def is_wanted(self, row: Session, now: Now) -> bool:
+        """Whether a hold of the row is left."""
+        kept = change.release(row, now.at, self._owner, names=self._ended(row))
+        return kept.newest(now.at) is not None
+
     async def stop(self) -> None:
         """Tell nothing more: the mark stays, for the next start."""
         self._stopped = True
@@ -256,13 +261,17 @@ class Unrecorded:
         if new.attempt is not None and new.attempt.owner == self._owner:  # it has not left
             self._lanes[row.key.lane].unsent.discard(new.attempt.number)
             new = change.withdraw(new, now.at, self._owner)
-        ended, until, _, sweeps = self.owed[row.key]
-        names = frozenset(w.name for w in row.wishes if w in ended or w.made_at <= until)
-        new = change.release(new, now.at, self._owner, names=names)
+        new = change.release(new, now.at, self._owner, names=self._ended(row))
         if waiting is not None:
+            sweeps = self.owed[row.key].sweeps
             joining = (s for s in waiting.sweeps if s in sweeps and s not in new.sweeps)
             new = new._replace(sweeps=(*new.sweeps, *joining))
         return new
+
+    def _ended(self, row: Session) -> frozenset[str]:
+        """The holds of the row that have ended, though the ledger has yet to be told."""
+        ended, until, *_ = self.owed.get(row.key, Debt())
+        return frozenset(w.name for w in row.wishes if w in ended or w.made_at <= until)
 
 
 def goes_on_clearing(plan: Plan, owner: str) -> bool:
