@@ -104,8 +104,8 @@ class GraphClient:
             return list(held.values())
         leaving = [attempt.send_by for place, (_, attempt) in enumerate(asks) if place not in held]
         verdicts = await self._attempt(lane, parts, min(leaving), timeout)
-        for place in sorted(held):
-            verdicts.insert(place, held[place])
+        for place, verdict in held.items():
+            verdicts.insert(place, verdict)
         return verdicts
 
     def date(self) -> float | None:
