@@ -222,14 +222,14 @@ class Books:
         Those that the ledger was not told of have waited for a clear in memory, until the session
         was written to by others, nearly always for a hold.
         """
+        wanted = self._unrecorded.is_wanted(row, self._moment())
         for sweep_id in sweeps:
             told = await self._outcomes(row.key, sweep_id)
             owner = self._moment().owner  # what we finish is told at once
             self._audience.became(o for o in told or () if o.owner != owner)
             if told == []:
-                now = self._moment()
-                left = self._unrecorded.left(row, sweep_id, now)
-                if self._unrecorded.is_wanted(row, now):
+                left = self._unrecorded.left(row, sweep_id, self._moment())
+                if wanted:
                     left = left._replace(kind=Kind.SUPERSEDED, lapses_at=None)
                 self._audience.became([left])
 
