@@ -21,12 +21,9 @@ class Key(NamedTuple):
     user: str
 
 
-def _guid(digit: str) -> re.Pattern[str]:
-    return re.compile("-".join(f"{digit}{{{length}}}" for length in (8, 4, 4, 4, 12)), re.ASCII)
-
-
-_GUID = _guid("[0-9a-fA-F]")  # half the time of IGNORECASE
-_FOLDED = _guid("[0-9a-f]")
+_GUID = re.compile("-".join(f"[0-9a-fA-F]{{{length}}}" for length in (8, 4, 4, 4, 12)))
+"""Both cases by name: half the time of IGNORECASE."""
+_FOLDED = re.compile(_GUID.pattern.replace("A-F", ""))
 
 
 def is_guid(text: str) -> bool:

@@ -205,16 +205,19 @@ class Books:
         await self.apply(entries)
 
     async def others_owe(self) -> bool:
-        """Whether another process may have cleared something that the ledger was not told of."""
+        """Whether another process may have cleared something that the ledger was not told of.
+
+        Where nobody can say, it may.
+        """
         try:
             async with asyncio.timeout(PAUSE):
                 return bool(await self._ledger.marked() - {self._moment().owner})
         except (LedgerError, TimeoutError):
-            return False
+            return True
         except asyncio.CancelledError:  # the loop closes; what was answered must not be forgotten
             if self.stopping:
                 raise
-            return False
+            return True
 
     async def _look_up(self, row: Session, sweeps: tuple[str, ...]) -> None:
         """These sweeps no longer wait for the session: read what another process has told them.

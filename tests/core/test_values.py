@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presence_manager.core.key import LaneId, guid
+from presence_manager.core.key import LaneId, guid, is_folded
 from presence_manager.core.outcome import Kind, Outcome, Report
 from presence_manager.core.pair import PAIRS, Pair, checked_lease, pair_of, shortest_lease
-from presence_manager.core.session import Session, step
+from presence_manager.core.session import Attempt, Session, alike, step
 
-from .rows import BLANK, NOW, row, wish
+from .rows import BLANK, NOW, attempt, row, wish
 from .world import KEY
 
 GUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -25,7 +25,10 @@ class TestIds:
 
     @given(st.uuids())
     def test_every_guid_is_one(self, value: object) -> None:
-        assert guid(str(value).upper(), "tenant") == str(value)
+        spelled = str(value).upper()
+        assert guid(spelled, "tenant") == str(value)
+        assert is_folded(str(value))
+        assert is_folded(spelled) is (spelled == str(value))
 
     @pytest.mark.parametrize(
         ("text", "way"),
@@ -47,6 +50,7 @@ class TestIds:
     def test_anything_else_is_refused_with_the_way_to_find_it(self, text: str, way: str) -> None:
         with pytest.raises(ValueError, match="is not a user id") as caught:
             guid(text, "user")
+        assert not is_folded(text)
         assert way in str(caught.value)
         assert str(caught.value).isascii()
         assert str(caught.value).isprintable()
@@ -148,6 +152,17 @@ class TestOutcomes:
         assert report.ok is kind.final
         assert report.total == 3
         assert Report(sweep_id="s", seconds=1, requests=0, refused=0).ok
+
+
+@pytest.mark.parametrize("opened", [None, attempt(number=4)])
+def test_a_row_made_alike_has_a_key_and_an_attempt_of_its_own(opened: Attempt | None) -> None:
+    key = KEY._replace(user="another")
+    before = row(wishes=(wish(),), attempt=opened, doubt=True, attempts=3, sweeps=("one", "two"))
+    made = alike(before)(key, 9)
+    assert made == before._replace(key=key, attempt=opened and opened._replace(number=9))
+    assert isinstance(made, Session)
+    assert isinstance(made.attempt, Attempt | None)
+    assert alike(before)(KEY, 4) == before
 
 
 def test_a_blank_row_is_absent() -> None:

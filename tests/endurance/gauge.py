@@ -49,7 +49,7 @@ def parts(presence: PresenceManager) -> dict[str, int]:
         kept["desk entries"] += len(desk.entries)
         kept["desk inbox"] += len(desk._inbox)
         kept["queue"] += len(desk.queue)
-        kept["queue's places"] += sum(1 for line in desk.queue._ranks.values() for _ in line)
+        kept["queue's places"] += sum(1 for line in desk.queue._lines for _ in line)
         kept["waiting for time"] += len(desk.later)
         kept["lane's tasks"] += len(lane._tasks)
         kept["requests in flight"] += lane.in_flight

@@ -8,6 +8,7 @@ import pytest
 
 from presence_manager import HoldRefused, HoldRequest, HoldTimeout, Kind
 from presence_manager.core.verdict import Judgement
+from presence_manager.engine import lane
 from presence_manager.errors import SignInRefused
 
 from .virtual import OTHER, FakeGraph, elapsed, manager, user, virtual
@@ -78,6 +79,28 @@ async def test_hold_and_release_that_meet_in_the_queue_cancel_out() -> None:
         assert outcome.kind is Kind.NEVER_SET
         assert ("set", user(2)) not in graph.sent[1:]
         assert elapsed() == pytest.approx(1.0)
+
+
+@virtual
+async def test_attempts_that_never_left_are_forgotten_when_nothing_is_at_work() -> None:
+    graph = FakeGraph()
+    graph.answers[user(0)] = [(429, 60.0)]
+    async with manager(graph) as presence:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lane, "UNSENT", 3)
+            waiting = await presence.hold(user(0), "Busy", wait=False)
+            await asyncio.sleep(0.1)
+            for number in range(1, 6):
+                hold = await presence.hold(user(number), "Busy", wait=False)
+                await asyncio.sleep(0.1)
+                assert (await hold.release()).kind is Kind.NEVER_SET
+            (one,) = presence._works.lanes
+            assert len(one.unsent) == 5, "what is at work may need them"
+            await waiting.shown()
+            await asyncio.sleep(0.1)
+            assert one.unsent == set()
+            await presence.hold(user(1), "Busy")
+        assert graph.sent == [("set", user(0)), ("set", user(0)), ("set", user(1))]
 
 
 @virtual

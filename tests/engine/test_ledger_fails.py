@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from presence_manager import HoldRequest, Kind, LedgerError
+from presence_manager import Closed, HoldRequest, Kind, LedgerError
 from presence_manager.engine import sources
 
 from .virtual import FakeGraph, SharedLedger, elapsed, kill, manager, user, virtual
@@ -175,6 +175,33 @@ async def test_a_look_that_is_cut_off_is_repeated_unless_the_lane_is_being_stopp
     ledger.cuts = 0
     graph.closed = False
     await one.close(sweep=False)
+
+
+@virtual
+async def test_the_end_does_not_wait_until_an_answer_whose_proof_was_cut_off_is_written() -> None:
+    graph, ledger = FakeGraph(), CutLedger()
+
+    async def marked() -> frozenset[str]:
+        await asyncio.sleep(0.2)
+        raise asyncio.CancelledError
+
+    presence = manager(graph, ledger)
+    await presence.open()
+    await presence.hold(U, "Busy")
+    graph.sessions.clear()
+    clearing = asyncio.create_task(presence.clear(U))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "marked", marked)
+        await asyncio.sleep(0.1)  # Graph said 404; may a clear of another process explain it?
+        patch.setattr(ledger, "put", lambda _: asyncio.sleep(1000.0))  # nor can it be written
+        before = elapsed()
+        await presence.close(deadline=1.0, sweep=False)
+        assert elapsed() - before <= 0.5
+    with pytest.raises(Closed):
+        await clearing
+    graph.closed = False
+    async with manager(graph, ledger) as next_one:
+        assert (await next_one.recovered()).counts == {Kind.GONE_AFTER_RETRY: 1}
 
 
 @virtual

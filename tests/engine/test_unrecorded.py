@@ -133,6 +133,30 @@ async def test_nor_in_another_one_before_the_ledger_is_told() -> None:
         assert (await two.clear(V)).kind is Kind.ALREADY_GONE
 
 
+@pytest.mark.parametrize("trouble", ["fails", "hangs", "is cut off"])
+def test_nor_where_the_ledger_cannot_say_whether_another_one_was_faster(trouble: str) -> None:
+    @virtual
+    async def story() -> None:
+        graph, ledger = FakeGraph(), FailingLedger()
+
+        async def marked() -> frozenset[str]:
+            if trouble == "hangs":
+                await asyncio.sleep(1000.0)
+            raise LedgerError(trouble) if trouble == "fails" else asyncio.CancelledError
+
+        async with manager(graph, ledger) as presence:
+            await presence.recovered()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(ledger, "marked", marked)
+                outcome = await presence.clear(U)
+            assert (outcome.kind, outcome.recorded) == (Kind.GONE_AFTER_RETRY, True)
+            assert graph.sent == [("clear", U)], "the answer is not forgotten, nor asked for again"
+            assert elapsed() <= PAUSE
+            assert (await presence.clear(V)).kind is Kind.ALREADY_GONE
+
+    story()
+
+
 @virtual
 async def test_nor_in_the_next_one() -> None:
     graph, ledger = FakeGraph(), FailingLedger()
