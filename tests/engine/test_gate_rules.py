@@ -309,3 +309,22 @@ def test_the_ledger_is_told_what_it_does_not_know() -> None:
     assert fixed.lesson(9.0) == Budget(0, 9.0, 0.0, 0.0)
     fixed.learn(Budget(proven=700))
     assert fixed.lesson(9.0) == Budget(700, 9.0, 0.0, 0.0), "what others have proven stays"
+
+
+class TestReckoned:
+    """What is granted where the ledger does not answer: what it last said of the others counts."""
+
+    OTHERS: Uses = ((AT, 50), (AT + 0.001, 7), (AT + 9.0, 20))
+
+    def test_what_has_ended_is_free_again(self) -> None:
+        gate = used(others=self.OTHERS)
+        share = gate.reckoned(Draw(AT, ((AT, 30), (AT + 5.0, 3)), 1000, 100))
+        assert share == Share(100 - 3 - 27, self.OTHERS[1:], gate.budget.known)
+
+    def test_no_more_than_is_wanted_nor_less_than_nothing(self) -> None:
+        gate = used(others=self.OTHERS)
+        granted = [
+            gate.reckoned(Draw(AT, (), want, limit)).granted
+            for want, limit in [(1, 100), (73, 100), (74, 100), (5, 28), (5, 27), (5, 26), (0, 100)]
+        ]
+        assert granted == [1, 73, 73, 1, 0, 0, 0]
