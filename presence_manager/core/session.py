@@ -138,15 +138,20 @@ class Session(NamedTuple):
         """Return the next version of the row, written by `owner`.
 
         A row that is new to the ledger starts its versions at the microsecond of its birth, so
-        that a row deleted and made again never repeats a version.
+        that a row deleted and made again never repeats a version: to write it takes longer.
         """
         values = list(self)  # half the time of _replace, on the busiest path of all
-        values[_VERSION] = self.version + 1 if self.version else int(now * 1e6)
+        values[_VERSION] = self.version + 1 if self.version else born(now)
         values[_OWNER] = owner
         for name, value in changes.items():
             values[_PLACES[name]] = value
         row: Session = _made(Session, values)
         return row
+
+
+def born(now: float) -> int:
+    """The first version of a row that is new to the ledger."""
+    return int(now * 1e6)
 
 
 def blank(key: Key) -> Session:

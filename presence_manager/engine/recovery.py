@@ -60,7 +60,9 @@ class Recovery:
         doubtful: set[Key] = set()
         marked = await self._ledger.marked()
         alive = await self._ledger.alive()
-        scope = Scope(origin=self._origin, app=self._app, orphans_of=alive)
+        # who cannot read the ledger clears by memory, also whom another holds by then: any row
+        owed = not marked.isdisjoint(dead)
+        scope = Scope(origin=self._origin, app=self._app, orphans_of=None if owed else alive)
         sources = await by_lane(
             self._ledger,
             scope,
@@ -99,7 +101,8 @@ class Recovery:
     ) -> AsyncIterator[list[Session]]:
         """The rows of processes that are gone, whose names go into `gone`.
 
-        The keys of those that were `marked` go into `doubtful`.
+        The keys of those that were `marked` go into `doubtful`. All rows do, and are returned,
+        where the scope is not of orphans alone.
 
         Who is alive is read again after each page: an owner enters before it writes, so whoever
         stands in a page that was read before, and is not alive after, has really ended.
@@ -107,6 +110,10 @@ class Recovery:
         async for rows in pages(self._ledger, scope, over=True, limit=limit):
             named = {owner for row in rows for owner in owners_of(row)}
             gone |= named - await self._ledger.alive()
+            if scope.orphans_of is None:
+                doubtful |= {row.key for row in rows}
+                yield rows
+                continue
             if marked:
                 doubtful |= {row.key for row in rows if not marked.isdisjoint(owners_of(row))}
             yield [row for row in rows if not gone.isdisjoint(owners_of(row))]

@@ -154,7 +154,7 @@ class Renewer:
         if wish.owner not in ("", self._owner):
             # its own process renews it; we step in when it does not
             grace = (wish.lease or SHORTEST_LEASE) / 4
-            own = (w.until for w in row.wishes if w.owner == self._owner)
+            own = (w.until for w in row.wishes if w.owner in ("", self._owner))
             at = max(min(row.due + grace, *own, inf), now)
             if at > now:
                 self.schedule(row.key, at)

@@ -97,12 +97,15 @@ def release_dead(
 ) -> Release:
     """End the holds whose process is `gone`, and what it left open.
 
-    The sessions that are `doubtful` may have been cleared without the ledger.
+    The sessions that are `doubtful` may have been cleared without the ledger. One that no process
+    of these has to do with is only doubted: whoever holds it goes on, and has it shown again.
     With `resumed`, which takes their keys, go on with the holds that somebody can still end.
     """
 
     @Release
     def release(row: Session, now: Now, sweep_id: str) -> Session:
+        if gone.isdisjoint(owners_of(row)):
+            return change.doubt(row.evolve(now.at, now.owner), now.at, now.owner, now.terms)
         attempt = row.attempt
         if attempt is not None and attempt.owner in gone:
             row = change.abandon(row, now.at, now.owner, now.terms)

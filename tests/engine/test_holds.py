@@ -23,7 +23,17 @@ from presence_manager import (
 from presence_manager.core.session import Session, Step
 from presence_manager.ledger import MemoryLedger
 
-from .virtual import START, TENANT, FakeGraph, elapsed, manager, settings, user, virtual
+from .virtual import (
+    START,
+    TENANT,
+    FakeGraph,
+    SharedLedger,
+    elapsed,
+    manager,
+    settings,
+    user,
+    virtual,
+)
 
 U = user(1)
 
@@ -242,6 +252,19 @@ async def test_a_tracked_session_is_cleared_and_never_renewed() -> None:
     assert graph.sent == [("clear", U)]
     assert presence.last_report is not None
     assert presence.last_report.counts == {Kind.ALREADY_GONE: 1}
+
+
+@virtual
+async def test_when_a_detached_hold_ends_what_another_process_holds_is_shown() -> None:
+    """Found by the simulator: whoever looked left it to the other, which knew of no renewal."""
+    graph, ledger = FakeGraph(), SharedLedger()
+    others = FakeGraph(sessions=graph.sessions)
+    async with manager(others, ledger) as other, manager(graph, ledger) as presence:
+        await other.hold(U, "Away", lease=3600)
+        await presence.hold(U, "Busy", detached=True, ttl=600.0)
+        assert graph.shown(U) == "Busy/InACall"
+        await asyncio.sleep(601.0)
+        assert graph.shown(U) == "Away/Away"
 
 
 @virtual

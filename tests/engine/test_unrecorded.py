@@ -18,7 +18,7 @@ from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.request import Request
 from presence_manager.engine.unrecorded import PAUSE
 
-from .virtual import OTHER, FakeGraph, SharedLedger, elapsed, manager, user, virtual
+from .virtual import OTHER, START, FakeGraph, SharedLedger, elapsed, manager, user, virtual
 
 U, V, W = user(1), user(2), user(3)
 
@@ -281,6 +281,27 @@ async def test_the_closing_sweep_goes_by_memory_where_the_ledger_cannot_be_read(
     assert report.counts == {Kind.CLEARED: 1}
     assert graph.shown(V) == "Busy/InACall"  # it outlives the process
     assert graph.shown(U) is graph.shown(W) is None
+
+
+@virtual
+async def test_whom_another_process_took_over_meanwhile_is_shown_again() -> None:
+    """Found by the simulator: recovery doubted only the rows that named the dead process."""
+    graph, ledger = FakeGraph(), FailingLedger()
+    one = manager(graph, ledger)
+    await one.open()
+    others = FakeGraph(sessions=graph.sessions)
+    async with manager(others, ledger) as other:
+        await one.hold(U, "Busy", key="call")
+        await other.hold(U, "Busy", key="call")
+        await other.hold(V, "Busy")
+        await other.track(W, expires_at=START + 600.0)
+        ledger.writes = ledger.reads = False
+        await one.close()
+        assert graph.shown(U) is None
+        ledger.writes = ledger.reads = True
+        await asyncio.sleep(60.0)
+        assert graph.shown(U) == "Busy/InACall"
+        assert (await other.clear(W)).kind is Kind.GONE_AFTER_RETRY
 
 
 @virtual

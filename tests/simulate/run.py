@@ -264,9 +264,19 @@ def _seeded(seed: int) -> Iterator[None]:
     def name() -> UUID:
         return UUID(int=names.getrandbits(128), version=4)
 
+    # Virtual time stands still while a row is written, deleted and made again. A real clock has
+    # moved on by far more than the row had versions: none of an earlier life is met again.
+    births = 0
+
+    def born(now: float) -> int:
+        nonlocal births
+        births += 1_000
+        return int(now * 1e6) + births
+
     state = random.getstate()
     random.seed(f"jitter {seed}")
     patches = [
+        patch("presence_manager.core.session.born", born),
         patch("presence_manager.engine.plan.uuid4", name),
         patch("presence_manager.manager.manager.uuid4", name),
         patch("presence_manager.manager.holds.token_hex", lambda _: name().hex),

@@ -66,6 +66,7 @@ def test_seeds_that_once_told_of_something(seed: int) -> None:
         530001321,
         530001360,
         530001471,
+        530001644,
         520000009,
         520000051,
         520000065,
@@ -78,6 +79,9 @@ def test_seeds_that_once_told_of_something(seed: int) -> None:
         520000753,
         520001071,
         520001192,
+        520001734,
+        540000201,
+        540000404,
     ],
 )
 def test_agreed_seeds_that_once_told_of_something(seed: int) -> None:
