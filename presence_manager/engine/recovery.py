@@ -58,6 +58,7 @@ class Recovery:
         dead = await self._dead()
         gone: set[str] = set()
         doubtful: set[Key] = set()
+        others: set[Key] = set()
         marked = await self._ledger.marked()
         alive = await self._ledger.alive()
         # who cannot read the ledger clears by memory, also whom another holds by then: any row
@@ -66,10 +67,12 @@ class Recovery:
         sources = await by_lane(
             self._ledger,
             scope,
-            lambda each, limit: self._orphans(each, limit, gone, marked, doubtful),
+            lambda each, limit: self._orphans(each, limit, gone, marked, doubtful, others),
         )
         resumed: set[Key] | None = set() if self._resume else None
-        report = await self._sweeper.run(sweep, sources, release_dead(gone, resumed, doubtful))
+        report = await self._sweeper.run(
+            sweep, sources, release_dead(gone, resumed, doubtful, others)
+        )
         for owner in dead:  # their sessions are ours now
             await self._ledger.leave(owner)
         if resumed:
@@ -97,12 +100,18 @@ class Recovery:
                 log.error("ledger.failed", error=str(error))
 
     async def _orphans(
-        self, scope: Scope, limit: int, gone: set[str], marked: Set[str], doubtful: set[Key]
+        self,
+        scope: Scope,
+        limit: int,
+        gone: set[str],
+        marked: Set[str],
+        doubtful: set[Key],
+        others: set[Key],
     ) -> AsyncIterator[list[Session]]:
         """The rows of processes that are gone, whose names go into `gone`.
 
-        The keys of those that were `marked` go into `doubtful`. All rows do, and are returned,
-        where the scope is not of orphans alone.
+        The keys of those that were `marked` go into `doubtful`. Where the scope is not of orphans
+        alone, all keys do; the other rows come, too, and their keys go into `others`.
 
         Who is alive is read again after each page: an owner enters before it writes, so whoever
         stands in a page that was read before, and is not alive after, has really ended.
@@ -110,13 +119,16 @@ class Recovery:
         async for rows in pages(self._ledger, scope, over=True, limit=limit):
             named = {owner for row in rows for owner in owners_of(row)}
             gone |= named - await self._ledger.alive()
+            orphans = [row for row in rows if not gone.isdisjoint(owners_of(row))]
             if scope.orphans_of is None:
-                doubtful |= {row.key for row in rows}
+                keys = {row.key for row in rows}
+                doubtful |= keys
+                others |= keys - {row.key for row in orphans}
                 yield rows
                 continue
             if marked:
                 doubtful |= {row.key for row in rows if not marked.isdisjoint(owners_of(row))}
-            yield [row for row in rows if not gone.isdisjoint(owners_of(row))]
+            yield orphans
 
     async def _dead(self) -> frozenset[str]:
         """The dead of this application: another's are for its own processes to find (rule 11)."""

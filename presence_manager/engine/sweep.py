@@ -93,18 +93,21 @@ def release_one(wish: Wish) -> Release:
 
 
 def release_dead(
-    gone: Set[str], resumed: set[Key] | None = None, doubtful: Set[Key] = frozenset()
+    gone: Set[str],
+    resumed: set[Key] | None = None,
+    doubtful: Set[Key] = frozenset(),
+    others: Set[Key] = frozenset(),
 ) -> Release:
     """End the holds whose process is `gone`, and what it left open.
 
-    The sessions that are `doubtful` may have been cleared without the ledger. One that no process
-    of these has to do with is only doubted: whoever holds it goes on, and has it shown again.
+    The sessions that are `doubtful` may have been cleared without the ledger. So may `others`, with
+    which these processes have nothing to do: whoever holds them goes on, and shows them again.
     With `resumed`, which takes their keys, go on with the holds that somebody can still end.
     """
 
     @Release
     def release(row: Session, now: Now, sweep_id: str) -> Session:
-        if gone.isdisjoint(owners_of(row)):
+        if row.key in others:
             return change.doubt(row.evolve(now.at, now.owner), now.at, now.owner, now.terms)
         attempt = row.attempt
         if attempt is not None and attempt.owner in gone:

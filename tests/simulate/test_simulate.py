@@ -80,6 +80,7 @@ def test_seeds_that_once_told_of_something(seed: int) -> None:
         520001071,
         520001192,
         520001734,
+        540000104,
         540000201,
         540000404,
     ],
