@@ -126,8 +126,7 @@ class Recovery:
                 others |= keys - {row.key for row in orphans}
                 yield rows
                 continue
-            if marked:
-                doubtful |= {row.key for row in rows if not marked.isdisjoint(owners_of(row))}
+            doubtful |= {row.key for row in orphans if not marked.isdisjoint(owners_of(row))}
             yield orphans
 
     async def _dead(self) -> frozenset[str]:
