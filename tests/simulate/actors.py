@@ -166,7 +166,7 @@ class Callers:
             refused = self.run.world.truth(key).set_refused_at >= last.started
             if (
                 (hold.state == "shown" or (hold.ended == "cleared" and not refused))
-                and hold.until > last.life.clock.now()
+                and hold.until > self.run.judge.latest_clock()
                 and wish is None
             ):
                 self.run.judge.blame(4, f"the hold {name} of user {user} is gone")

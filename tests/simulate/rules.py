@@ -10,7 +10,7 @@ from typing import Any
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
-from presence_manager.core.session import Attempt, Known, Session, Step
+from presence_manager.core.session import Attempt, Known, Session, Step, Wish
 from presence_manager.core.verdict import Verb
 from presence_manager.engine.gate import FIRST_WAIT
 
@@ -200,6 +200,8 @@ class Judge:
             if row is not None:
                 life = self.lives.get(row.wishes[-1].owner) if row.wishes else None
                 wish = row.newest(life.clock.now() if life is not None else START + now)
+            if row is not None and len(self._seen(row)) > 1:
+                continue  # an end is read on the clock of whoever looks (README)
             name = key.user[-2:]
             holder = self.lives.get(wish.owner) if wish is not None else None
             if holder is not None and (holder.dead or holder.closing):
@@ -214,6 +216,18 @@ class Judge:
                 self.blame(4, f"user {name} is not shown, and {wish.name} holds it")
             elif wish.owner and live is not None and live.pair != wish.pair:
                 self.blame(4, f"user {name} is shown {live.pair}, and wanted {wish.pair}")
+
+    def latest_clock(self) -> float:
+        """What the clock says that is ahead of all: its process may end a hold by it (README)."""
+        return float(max(life.clock.now() for life in self.lives.values()))
+
+    def _seen(self, row: Session) -> set[Wish | None]:
+        """The hold that counts, by the clock of each process."""
+        return {
+            row.newest(life.clock.now())
+            for life in self.lives.values()
+            if not (life.dead or life.closed)
+        }
 
     def at_the_end(self) -> None:
         """Rules 1 and 3: nothing is left, and every sweep has its outcome."""
