@@ -88,7 +88,7 @@ def measure(given: argparse.Namespace, results: Results) -> None:
         each.smaller() if given.quick else each
         for each in SCENARIOS
         if each.name not in results.done
-        and (each.name in given.only if given.only else not (given.quick and each.waits))
+        and (each.name in given.only if given.only else not (given.quick and each.slow))
     ]
     for scenario in chosen:
         if not scenario.waits:

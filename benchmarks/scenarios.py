@@ -39,6 +39,11 @@ class Scenario:
     waits: bool = False
     again: bool = False
 
+    @property
+    def slow(self) -> bool:
+        """Whether it waits for a window to pass."""
+        return self.waits or self.again
+
     def smaller(self) -> Scenario:
         """Return it with a tenth of the users."""
         return replace(self, users=max(20, self.users // 10))

@@ -197,7 +197,9 @@ class Step(NamedTuple):
 
 def step(old: Session, new: Session, *outcomes: Outcome, delete: bool = False) -> Step:
     """Return the step from one version of a row to the next."""
-    return Step(old.version, new, outcomes, delete, old.wishes != new.wishes)
+    held = old is not new and old.wishes != new.wishes
+    made: Step = _made(Step, (old.version, new, outcomes, delete, held))
+    return made
 
 
 class Tally(NamedTuple):

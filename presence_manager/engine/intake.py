@@ -7,6 +7,7 @@ a tenant that is throttled does not hold up the others.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf
@@ -137,7 +138,7 @@ class Intake:
                     raise
                 return
             again: list[Session] = []
-            ready: dict[LaneId, list[tuple[Session, Send | None]]] = {}
+            ready: defaultdict[LaneId, list[tuple[Session, Send | None]]] = defaultdict(list)
             for index, (row, (_, new, *_), send) in enumerate(zip(rows, steps, sends, strict=True)):
                 known = sweep.id in row.sweeps
                 if index in lost:
@@ -147,10 +148,7 @@ class Intake:
                 if not known and sweep.id in new.sweeps:
                     sweep.taken += 1
                     sweep.strangers += not row.version
-                lane = row.key.lane
-                if lane not in ready:
-                    ready[lane] = []
-                ready[lane].append((new, send))
+                ready[row.key.lane].append((new, send))
             for lane, work in ready.items():
                 if at_once:
                     self._lanes[lane].submit_all(work, self._rank, deadline)

@@ -14,7 +14,7 @@ from presence_manager.core import change, ending
 from presence_manager.core.decide import Action, Finish, Rest, Send, decide
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
-from presence_manager.core.session import Attempt, Session, Step, Terms, Wish
+from presence_manager.core.session import Attempt, Session, Step, Terms, Wish, step
 from presence_manager.core.verdict import Judgement, Verb, Verdict
 
 _made: Any = tuple.__new__  # a third of the time of a call by name, on the busiest path
@@ -34,10 +34,7 @@ class Plan(NamedTuple):
         """The compare-and-set from `old`; None when there is nothing to write."""
         if self.row is old and not self.outcomes and not self.delete:
             return None
-        row, _, outcomes, delete = self
-        held = old is not row and old.wishes != row.wishes
-        made: Step = _made(Step, (old.version, row, outcomes, delete, held))
-        return made
+        return step(old, self.row, *self.outcomes, delete=self.delete)
 
     def unrecorded(self) -> Plan:
         """The same, where the ledger could not be told."""

@@ -86,12 +86,11 @@ class LaneQueue:
         if not waiting:
             return None
         self._last = waiting[0]
-        if len(waiting) > 1:
-            self._turn += 1
-            turn = self._turn % 10 + 1
-            if turn < len(waiting):
-                return self._take(waiting[turn])
-        return self._take(waiting[0])
+        if len(waiting) == 1:
+            return self._take(waiting[0])
+        self._turn += 1
+        turn = self._turn % 10 + 1
+        return self._take(waiting[turn] if turn < len(waiting) else waiting[0])
 
     def drain(self) -> list[Entry]:
         """Empty the queue."""

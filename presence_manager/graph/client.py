@@ -88,6 +88,7 @@ class GraphClient:
             text = f"the session is of another Graph than {self._origin}: nothing was sent"
             return [_not_sent(Judgement.DENIED, now, now, "otherOrigin", text)] * len(asks)
         parts: list[wire.Part] = []
+        send_by: list[float] = []
         held: dict[int, Verdict] = {}  # those that do not leave, by their place
         for place, (key, attempt) in enumerate(asks):
             try:
@@ -100,10 +101,10 @@ class GraphClient:
                 held[place] = _not_sent(Judgement.LATER, now, now, "tooLate", _TOO_LATE)
                 continue
             parts.append(part)
+            send_by.append(attempt.send_by)
         if not parts:
             return list(held.values())
-        leaving = [attempt.send_by for place, (_, attempt) in enumerate(asks) if place not in held]
-        verdicts = await self._attempt(lane, parts, min(leaving), timeout)
+        verdicts = await self._attempt(lane, parts, min(send_by), timeout)
         for place, verdict in held.items():
             verdicts.insert(place, verdict)
         return verdicts
@@ -151,7 +152,7 @@ class GraphClient:
                 error = _no_token(error)
             code, message = unsent(error, self._origin)
             return [_not_sent(Judgement.LATER, start, self._clock.now(), code, message)] * count
-        if Judgement.UNAUTHORIZED in [verdict.judgement for verdict in judged.verdicts]:
+        if any(verdict.judgement is Judgement.UNAUTHORIZED for verdict in judged.verdicts):
             self._sign_in.refused(lane.tenant, token, judged.claims, judged.verdicts[0].sent_at)
         return judged.verdicts
 
@@ -229,7 +230,7 @@ def _check(lane: LaneId, asks: Sequence[tuple[Key, Attempt]]) -> None:
         raise ValueError(f"one request takes up to {wire.BATCH_MAX} sessions, not {len(asks)}")
     if len({key.user for key, _ in asks}) != len(asks):
         raise ValueError("one request cannot ask twice for one user")
-    if [key for key, _ in asks if key.lane is not lane and key.lane != lane]:
+    if any(key.lane != lane for key, _ in asks):
         raise ValueError("all sessions of one request must be of its lane")
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import TypeVar
 
 from presence_manager.core.session import Session, Step
 from presence_manager.ledger import rows
 from presence_manager.ledger.database import SQL, Database
+from presence_manager.ledger.queries import for_many
 from presence_manager.ledger.store import row as row_of
 from presence_manager.ledger.trouble import damaged
 
+T = TypeVar("T")
+
+MANY = {name: for_many(SQL[name]) for name in ("insert", "add_outcome")}
 ALIKE = 5
 """So many rows that differ in little more than the user are quicker written in one statement."""
 
@@ -61,45 +66,33 @@ def _apply(db: Database, steps: Sequence[Step]) -> bool:
             told.append(step)
     holds = sum(len(step.row.wishes) for step in held)
     applied = (
-        _inserted(db, inserts) == len(inserts)
+        _insert(db, "insert", rows.SESSIONS, (step.row for step in inserts)) == len(inserts)
         and _changed(db, "update", updates, rows.update_columns) == len(updates)
         and _changed(db, "delete", deletes, rows.delete_columns) == len(deletes)
         and _changed(db, "end_holds", ended, rows.end_holds_columns) >= 0
         and _changed(db, "add_hold", held, rows.hold_columns) == holds
     )
     if applied:
-        _tell(db, told)
+        _insert(db, "add_outcome", rows.OUTCOMES, (each for step in told for each in step.outcomes))
     return applied
 
 
-def _inserted(db: Database, steps: list[Step]) -> int:
-    """Write the new rows, those that are alike in one statement; return their number."""
+def _insert(db: Database, query: str, kind: rows.Insert[T], records: Iterable[T]) -> int:
+    """Insert the records, those that are alike in one statement; return the number of rows."""
     number = 0
-    others: list[Step] = []
-    for (lane, *_), run in groupby(steps, rows.row_but_for_user):
-        alike = list(run)
-        users = rows.numbers(alike) if len(alike) >= ALIKE else ""
+    others: list[tuple[T, int]] = []
+    for (lane_id, *_), run in groupby(records, kind.shared):
+        alike, lane = list(run), db.lane(lane_id)
+        users = rows.users_text(map(kind.own, alike)) if len(alike) >= ALIKE else ""
         if users:
-            columns = rows.alike_columns(alike[0].row, db.lane(lane), users)
-            number += db.connection.execute(SQL["insert_alike"], columns).rowcount
+            values = (*kind.columns(alike[0], lane)[:-2], users)
+            number += db.connection.execute(MANY[query], values).rowcount
         else:
-            others += alike
-    return number + _changed(db, "insert", others, rows.insert_columns)
-
-
-def _tell(db: Database, steps: list[Step]) -> None:
-    """Write what became of the sessions, in the same way."""
-    others: list[rows.Columns] = []
-    outcomes = [outcome for step in steps for outcome in step.outcomes]
-    for (lane, *_), run in groupby(outcomes, rows.outcome_but_for_user):
-        alike, number = list(run), db.lane(lane)
-        users = rows.request_ids(alike) if len(alike) >= ALIKE else ""
-        if users:
-            columns = rows.alike_outcome_columns(alike[0], number, users)
-            db.connection.execute(SQL["add_alike_outcomes"], columns)
-        else:
-            others += [rows.outcome_columns(outcome, number) for outcome in alike]
-    db.connection.executemany(SQL["add_outcome"], others)
+            others += [(record, lane) for record in alike]
+    if others:
+        values_of_each = (kind.columns(record, lane) for record, lane in others)
+        number += db.connection.executemany(SQL[query], values_of_each).rowcount
+    return number
 
 
 def _changed(

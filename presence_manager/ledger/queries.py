@@ -7,6 +7,7 @@ import sqlite3
 from importlib.resources import files
 
 _SQL = files("presence_manager.ledger") / "sql"
+_VALUES = re.compile(r"VALUES \(([?, ]*)\?, \?\)")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -15,6 +16,11 @@ def load_queries(name: str) -> dict[str, str]:
     text = (_SQL / f"{name}.sql").read_text(encoding="utf-8")
     _, *parts = _NAME.split(text)
     return {key: sql.strip() for key, sql in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def for_many(insert: str) -> str:
+    """The same for rows that share all but their last two values, which a JSON object holds."""
+    return _VALUES.sub(r"SELECT \1key, value FROM json_each(?) WHERE true", insert)
 
 
 def load_migrations(name: str) -> list[list[str]]:

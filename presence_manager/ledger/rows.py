@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
@@ -13,6 +13,7 @@ from presence_manager.core.session import Attempt, Known, Session, Step, Tally, 
 from presence_manager.core.verdict import Verb
 from presence_manager.ports import Uses
 
+T = TypeVar("T")
 Columns = tuple[Any, ...]
 
 _KNOWN = {known.value: known for known in Known}
@@ -25,28 +26,39 @@ _NUMBER = 10
 """The place of the attempt's number among a session's columns."""
 
 
-def insert_columns(step: Step, lane: int) -> list[Columns]:
-    """Return the new row as the query `insert` takes it."""
-    return [_session_columns(step.row, lane)]
+class Insert(NamedTuple, Generic[T]):
+    """How records are inserted, many that are alike at a time.
+
+    `shared` is the lane and all else that they have in common; `own` is a user, and the one value
+    more that may differ; `columns` is what the query takes, `own` last.
+    """
+
+    shared: Callable[[T], tuple[Any, ...]]
+    own: Callable[[T], tuple[str, object]]
+    columns: Callable[[T, int], Columns]
 
 
-def row_but_for_user(step: Step) -> tuple[Any, ...]:
-    """Return the lane, and all else of the new row but the user and the attempt's number."""
-    row = step.row
+def _row_but_for_user(row: Session) -> tuple[Any, ...]:
+    """The lane, and all else but the user and the attempt's number."""
     attempt = row.attempt
     opened = None if attempt is None else (attempt[:2], attempt[3:])
     return row.key.lane, row[1:10], opened, row[11:]
 
 
-def numbers(steps: Sequence[Step]) -> str:
-    """Return the users with their attempts' numbers: see `users_text`."""
-    return users_text({row.key.user: row.attempt and row.attempt.number for _, row, *_ in steps})
-
-
-def alike_columns(row: Session, lane: int, numbers: str) -> Columns:
-    """Return rows that share all else with this one as the query `insert_alike` takes them."""
+def _insert_columns(row: Session, lane: int) -> Columns:
     columns = _session_columns(row, lane)
-    return (*columns[:_NUMBER], *columns[_NUMBER + 1 : -1], numbers)
+    return (*columns[:_NUMBER], *columns[_NUMBER + 1 :], columns[_NUMBER])
+
+
+def _outcome_but_for_user(outcome: Outcome) -> tuple[Any, ...]:
+    """The lane, and all else but the user and Graph's name of the request."""
+    return outcome.key.lane, outcome[1:8], outcome[9:]
+
+
+def users_text(own: Iterable[tuple[str, object]]) -> str:
+    """Return a JSON object by users; empty where SQLite would cut a text off, at its NUL."""
+    text = json.dumps(dict(own), ensure_ascii=False)
+    return "" if "\\u0000" in text else text
 
 
 def update_columns(step: Step, lane: int) -> list[Columns]:
@@ -169,32 +181,8 @@ def uses(text: str) -> Uses:
     return tuple((float(until), int(number)) for until, _, number in pairs)
 
 
-def outcome_but_for_user(outcome: Outcome) -> tuple[Any, ...]:
-    """Return the lane, and all else of the outcome but the user and Graph's name of the request."""
-    return outcome.key.lane, outcome[1:8], outcome[9:]
-
-
-def request_ids(outcomes: Sequence[Outcome]) -> str:
-    """Return the users with the names of their requests: see `users_text`."""
-    return users_text({outcome.key.user: _unicode(outcome.request_id) for outcome in outcomes})
-
-
-def alike_outcome_columns(outcome: Outcome, lane: int, request_ids: str) -> Columns:
-    """Return outcomes that share the rest as the query `add_alike_outcomes` takes them."""
-    return (*outcome_columns(outcome, lane)[:-2], request_ids)
-
-
-def users_text(values: Mapping[str, object]) -> str:
-    """Return a JSON object by users; empty where SQLite would cut a text off, at its NUL."""
-    text = json.dumps(values, ensure_ascii=False)
-    return "" if "\\u0000" in text else text
-
-
-def outcome_columns(outcome: Outcome, lane: int) -> Columns:
-    """Return the outcome as the query `add_outcome` takes it.
-
-    Its texts come from outside: what is not Unicode in them is replaced, never refused.
-    """
+def _outcome_columns(outcome: Outcome, lane: int) -> Columns:
+    """Its texts come from outside: what is not Unicode in them is replaced, never refused."""
     key, kind, sweep_id, at, attempts, status, code, message, request_id, owner = outcome[:10]
     reason, _, lapses_at = outcome[10:]
     return (
@@ -252,3 +240,15 @@ def _pair(text: str | None) -> Pair | None:
 
 def _unicode(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+SESSIONS: Insert[Session] = Insert(
+    _row_but_for_user,
+    lambda row: (row.key.user, row.attempt and row.attempt.number),
+    _insert_columns,
+)
+OUTCOMES: Insert[Outcome] = Insert(
+    _outcome_but_for_user,
+    lambda outcome: (outcome.key.user, _unicode(outcome.request_id)),
+    _outcome_columns,
+)

@@ -161,7 +161,7 @@ def test_a_script_is_split_into_statements() -> None:
 
 
 def test_every_query_has_a_name_of_its_own() -> None:
-    assert len(SQL) == 31
+    assert len(SQL) == 29
     assert all(sql.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE") for sql in SQL.values())
 
 

@@ -46,17 +46,9 @@ ORDER BY user, position
 -- name: insert
 INSERT OR IGNORE INTO sessions (
     version, owner, clock, skew, known, pair, due, may_live_until,
-    verb, attempt_owner, number, send_by, wish, attempt_pair, lease,
-    sets_settle, clears_settle, doubt, answer, attempts, sweeps, holds, lane, user
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-
--- name: insert_alike
-INSERT OR IGNORE INTO sessions (
-    version, owner, clock, skew, known, pair, due, may_live_until,
     verb, attempt_owner, send_by, wish, attempt_pair, lease,
     sets_settle, clears_settle, doubt, answer, attempts, sweeps, holds, lane, user, number
-) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, key, value
-FROM json_each(?)
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: update
 UPDATE sessions SET
@@ -80,18 +72,6 @@ INSERT INTO outcomes (
     sweep, lane, kind, final, at, attempts, status, code, message, owner, reason, lapses_at,
     user, request_id
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (sweep, lane, user) DO UPDATE SET
-    kind = excluded.kind, final = excluded.final, at = excluded.at, attempts = excluded.attempts,
-    status = excluded.status, code = excluded.code, message = excluded.message,
-    request_id = excluded.request_id, owner = excluded.owner, reason = excluded.reason,
-    lapses_at = excluded.lapses_at
-WHERE final = 0
-
--- name: add_alike_outcomes
-INSERT INTO outcomes (
-    sweep, lane, kind, final, at, attempts, status, code, message, owner, reason, lapses_at,
-    user, request_id
-) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, key, value FROM json_each(?) WHERE true
 ON CONFLICT (sweep, lane, user) DO UPDATE SET
     kind = excluded.kind, final = excluded.final, at = excluded.at, attempts = excluded.attempts,
     status = excluded.status, code = excluded.code, message = excluded.message,
