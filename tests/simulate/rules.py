@@ -129,12 +129,11 @@ class Judge:
             self.blame(2, "cleared, without a delivered 200 since the last set")
         if kind is Kind.ALREADY_GONE and (truth.removed or truth.doubts):
             self.blame(2, "already_gone, though a clear of ours may explain the 404")
-        # An attempt that a process left open, killed or without its disk, may have left.
+        # An attempt that a process left open, killed or without its disk, may have left. And with
+        # a disk in trouble an answer may not have been written, or a mark stands for it.
         crashed = any(life.dead or life.slow_end for life in self.lives.values()) or any(
             disk.at <= self.world.now for disk in self.plan.disks
-        )  # with a disk in trouble, a mark may stand for it
-        # And one whose answer could not be written counts as one without an answer.
-        crashed |= truth.clears_left > 1 and any(map(self._disk_fails, range(len(self.plan.slots))))
+        )
         if (
             kind is Kind.GONE_AFTER_RETRY
             and not crashed

@@ -39,14 +39,12 @@ class Truth:
     set_sent_at: float = -inf
     set_told_at: float = -inf
     set_refused_at: float = -inf
-    clears_left: int = 0
     clear_told_sent_at: float = -inf
     doubts: list[float] = field(default_factory=list)
 
     def begin(self) -> None:
         """The row is gone: what comes is another story."""
         self.removed = self.set_since = False
-        self.clears_left = 0
         self.clear_told_sent_at = -inf
         self.doubts = []
 
@@ -102,8 +100,6 @@ class World:
         self.flights.append(flight)
         if attempt.verb is Verb.SET:
             self.truth(key).set_sent_at = self.now
-        else:
-            self.truth(key).clears_left += 1
         self.say("sent", owner[-4:], key.user[-2:], attempt.verb, attempt.pair, attempt.number)
         return flight
 
