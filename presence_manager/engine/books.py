@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from math import inf
 from typing import Any, Protocol
 
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Kind, Outcome
-from presence_manager.core.session import Session
+from presence_manager.core.session import Session, Step
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.commit import commit
 from presence_manager.engine.entry import Entry
@@ -25,6 +25,10 @@ class Audience(Protocol):
 
     def rested(self, rows: Iterable[tuple[Session, float]]) -> None:
         """Sessions came to rest; each wants a look at that instant (infinite: never)."""
+        ...
+
+    def gone(self, keys: Sequence[Key]) -> None:
+        """The same of sessions of which nothing is left."""
         ...
 
     def refused(self, key: Key, name: str, verdict: Verdict) -> None:
@@ -65,6 +69,22 @@ class Books:
         """Commit plans, tell who waits, and go on with what is left to do."""
         if entries:
             self.deliver(await self.committed(entries))
+
+    async def put(self, steps: list[Step]) -> Mapping[int, Session] | None:
+        """Commit the steps, if that can be done just now: see `Ledger.put`."""
+        try:
+            return await self._ledger.put(steps)
+        except LedgerError as error:
+            self._log.error("ledger.failed", error=str(error))
+        except asyncio.CancelledError:  # the loop closes: what was saved is seen later
+            if self.stopping:
+                raise
+        return None
+
+    def ended(self, rows: Iterable[Session], outcomes: list[Outcome]) -> None:
+        """Tell that these sessions have ended, and nothing else is to be said of them."""
+        self._audience.became(outcomes)
+        self._audience.gone([row.key for row in rows])
 
     async def committed(self, entries: list[Entry]) -> list[Entry]:
         """Commit plans, and try again while the ledger fails: no verdict may be forgotten.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from presence_manager.core.session import Session, Step, blank, step
 from presence_manager.engine.entry import Entry
@@ -32,15 +32,29 @@ async def commit(
                 staked.append((entry, old))
         left[:] = [entry for entry, _ in staked]
         lost = await ledger.put(steps) if steps else {}
-        left.clear()
-        for index, (entry, old) in enumerate(staked):
-            if index in lost:
-                entry.see(moment().adopt(lost[index]))
-                left.append(entry)
-                continue
-            plan = entry.plan
-            if entry.row.version < 0:  # it went unrecorded meanwhile, for another sweep
-                entry.see(plan.row)
-            if entry.row is old or entry.row.version <= plan.row.version:
-                entry.row = blank(entry.key) if plan.delete else plan.row
-            done.append(entry)
+        left[:] = settle(staked, lost, done, moment)
+
+
+def settle(
+    staked: Iterable[tuple[Entry, Session]],
+    lost: Mapping[int, Session],
+    done: list[Entry],
+    moment: Callable[[], Now],
+) -> list[Entry]:
+    """After the commit: move the entries whose plan has won to `done`, and return the others.
+
+    Each stands beside the row that its plan was made of.
+    """
+    left: list[Entry] = []
+    for index, (entry, old) in enumerate(staked):
+        if index in lost:
+            entry.see(moment().adopt(lost[index]))
+            left.append(entry)
+            continue
+        plan = entry.plan
+        if entry.row.version < 0:  # it went unrecorded meanwhile, for another sweep
+            entry.see(plan.row)
+        if entry.row is old or entry.row.version <= plan.row.version:
+            entry.row = blank(entry.key) if plan.delete else plan.row
+        done.append(entry)
+    return left

@@ -5,52 +5,124 @@ Nothing here awaits: each look says what is to be done, and the lane does it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 from presence_manager.core.decide import Send, Wait
 from presence_manager.core.key import Key
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verb
+from presence_manager.engine.bundle import Bundle
 from presence_manager.engine.entry import Entry, Planner, Rank
 from presence_manager.engine.gate import Gate
 from presence_manager.engine.later import Later
 from presence_manager.engine.plan import Now, give_up, take_over, withdraw
-from presence_manager.engine.queue import LaneQueue
+from presence_manager.engine.queue import CLEARS, LaneQueue
+
+BUNDLE = 20
+"""Sessions of a sweep that leave as they came in, if nothing comes between: a full batch."""
 
 
 class Desk:
-    """The entries of a lane: in the inbox, in the queue, waiting for time to pass, or busy."""
+    """The sessions of a lane: in the inbox, in the queue, waiting for time to pass, or busy.
+
+    Each is an entry, or in a bundle until somebody has to do with it.
+    """
 
     def __init__(self, gate: Gate, wake: Callable[[], None]) -> None:
-        self.entries: dict[Key, Entry] = {}
-        self.queue = LaneQueue()
+        self.queue = LaneQueue(self.split)
         self.later = Later(wake)
         self._wake = wake
         self.refusal: Planner | None = None
         self._gate = gate
+        self._at_work: dict[Key, Entry | Bundle] = {}
         self._inbox: list[Entry] = []
 
+    def __len__(self) -> int:
+        """How many sessions are at work."""
+        return len(self._at_work)
+
+    def items(self) -> list[Entry | Bundle]:
+        """What is at work, each bundle as a whole."""
+        return [*dict.fromkeys(self._at_work.values())]
+
+    def entries(self) -> list[Entry]:
+        """What is at work, each session by itself."""
+        for item in self.items():
+            if isinstance(item, Bundle):
+                self.split(item)
+        return [item for item in self.items() if isinstance(item, Entry)]
+
+    def entry(self, key: Key) -> Entry | None:
+        """The entry of a session that is at work."""
+        item = self._at_work.get(key)
+        if isinstance(item, Bundle):
+            return next(entry for entry in self.split(item) if entry.key == key)
+        return item
+
+    def row(self, key: Key) -> Session | None:
+        """The row of a session that is at work, as it is known here."""
+        item = self._at_work.get(key)
+        return None if item is None else next(row for row in item.rows if row.key == key)
+
+    def remove(self, keys: Iterable[Key]) -> None:
+        """Forget sessions at which no work is left."""
+        for key in keys:
+            del self._at_work[key]
+
     def put(
-        self, rows: Sequence[Session], rank: Rank, deadline: float, send: Send | None, now: float
+        self,
+        rows: Sequence[Session],
+        rank: Rank,
+        deadline: float,
+        send: Send | None,
+        now: float,
+        *,
+        batching: bool,
     ) -> None:
         """Have the sessions looked at: see `Lane.submit`."""
-        entries = self.entries
+        at_work = self._at_work
+        fresh = [row for row in rows if row.key not in at_work]
+        if len(fresh) < len(rows):
+            for row in rows:
+                entry = self.entry(row.key)
+                if entry is not None:
+                    self._put_again(entry, row, rank, deadline, send, now)
         closed = self.refusal is not None or (deadline < inf and deadline < self._opens(now))
-        fresh: list[Entry] = []
-        for row in rows:
-            key = row.key
-            if key in entries:
-                self._put_again(entries[key], row, rank, deadline, send, now)
-                continue
-            entry = entries[key] = Entry(row, rank, deadline)
-            if send is not None:
-                entry.decided, entry.send = row, send
-            fresh.append(entry)
         if send is None or closed:
-            self._inbox += fresh
-        elif fresh:
-            self.queue.push(fresh)
+            self._inbox += [self._new(row, rank, deadline, send) for row in fresh]
+            return
+        items: list[Entry | Bundle] = []
+        if batching and rank in CLEARS:
+            fresh.sort(key=_life, reverse=True)  # as they leave
+            while len(fresh) >= BUNDLE:
+                some, fresh = fresh[:BUNDLE], fresh[BUNDLE:]
+                bundle = Bundle(some, rank, deadline, send)
+                at_work.update(dict.fromkeys([row.key for row in some], bundle))
+                items.append(bundle)
+        items += [self._new(row, rank, deadline, send) for row in fresh]
+        if items:
+            self.queue.push(items)
+
+    def _new(self, row: Session, rank: Rank, deadline: float, send: Send | None) -> Entry:
+        entry = self._at_work[row.key] = Entry(row, rank, deadline)
+        if send is not None:
+            entry.decided, entry.send = row, send
+        return entry
+
+    def split(self, bundle: Bundle) -> list[Entry]:
+        """See to each session of the bundle by itself, in whatever state it is."""
+        if bundle.entries is None:
+            bundle.entries = bundle.split()
+            self._at_work.update({entry.key: entry for entry in bundle.entries})
+            if bundle.queued:
+                self.queue.remove(bundle)
+                self.queue.push(bundle.entries)
+        return bundle.entries
+
+    def entries_of(self, chunk: Bundle | list[Entry]) -> list[Entry]:
+        """What was taken, each session by itself."""
+        return self.split(chunk) if isinstance(chunk, Bundle) else chunk
 
     def _put_again(
         self, entry: Entry, row: Session, rank: Rank, deadline: float, send: Send | None, now: float
@@ -82,8 +154,8 @@ class Desk:
 
     def take_idle(self, key: Key) -> Entry | None:
         """Take a session that waits here without the ledger, unless somebody is at work on it."""
-        entry = self.entries.get(key)
-        if entry is None or entry.busy or entry.row.version >= 0:
+        entry = self._at_work.get(key)
+        if not isinstance(entry, Entry) or entry.busy or entry.row.version >= 0:
             return None
         self.take(entry)
         return entry
@@ -100,13 +172,13 @@ class Desk:
         Return what is to be committed, and what is to be read again from the ledger first.
         """
         for entry in self.later.due(now.at):
-            if self.entries.get(entry.key) is entry and not entry.busy:
+            if self._at_work.get(entry.key) is entry and not entry.busy:
                 self.look_again(entry)
         books: list[Entry] = []
         stale: list[Entry] = []
         inbox, self._inbox = self._inbox, []
         for entry in inbox:
-            if entry.busy or entry.queued or self.entries.get(entry.key) is not entry:
+            if entry.busy or entry.queued or self._at_work.get(entry.key) is not entry:
                 continue
             if entry.stale and entry.deadline >= now.at:
                 entry.busy = True
@@ -137,13 +209,13 @@ class Desk:
             return self.surrender(entry, now)
         return None
 
-    def chunk(self, now: float, size: int) -> list[Entry]:
+    def chunk(self, now: float, size: int) -> Bundle | list[Entry]:
         """Take up to `size` sessions from the queue, or one that must go alone."""
         if size <= 0:
             return []
         chunk = self.queue.take(size, self._gate.renewals(now))
-        for entry in chunk:
-            entry.busy = True
+        for item in [chunk] if isinstance(chunk, Bundle) else chunk:
+            item.busy = True
         return chunk
 
     def hopeless(self, now: Now) -> list[Entry]:
@@ -180,3 +252,7 @@ class Desk:
 
     def _opens(self, now: float) -> float:
         return max(now, self._gate.closed_until)
+
+
+def _life(row: Session) -> float:
+    return row.may_live_until

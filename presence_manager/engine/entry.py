@@ -30,13 +30,33 @@ Planner = Callable[["Entry"], Plan]
 """From an entry's row as it is now to its next version."""
 
 
-class Entry:
+class Waiting:
+    """What waits in a lane for its request.
+
+    `busy` while a task has it; `queued` while it waits for a slot, at its `place`, and `bound` if
+    with a deadline. `scope` is the time limit of its request in flight.
+    """
+
+    __slots__ = ("bound", "busy", "deadline", "place", "queued", "rank", "row", "scope")
+
+    def __init__(self, row: Session, rank: Rank, deadline: float) -> None:
+        self.row = row
+        self.rank = rank
+        self.deadline = deadline
+        self.busy = self.bound = self.queued = False
+        self.place = 0.0
+        self.scope: Timeout | None = None
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Entry(Waiting):
     """One session at work in a lane.
 
-    `busy` while a task has it; `queued` while it waits for a slot, `bound` if with a deadline.
-    `send` is what was last decided, of the version `decided`. `place` is its place in the queue.
-    While it is busy, `planner` says what is to be committed of it, and `plan` is what was; `asked`
-    is the attempt in flight, `meant` what came of it, and `scope` the time limit of its request.
+    `send` is what was last decided, of the version `decided`. While it is busy, `planner` says what
+    is to be committed of it, and `plan` is what was; `asked` is the attempt in flight, and `meant`
+    what came of it.
 
     `verdict` is the last on it, and `troubled` says that there was one that did not do:
     `not_before` is when it may be tried again, `tries` counts the tries in a row that failed since
@@ -48,19 +68,11 @@ class Entry:
     __slots__ = (
         "__dict__",  # for what nearly none of them has
         "asked",
-        "bound",
-        "busy",
-        "deadline",
         "decided",
         "key",
         "meant",
-        "place",
         "plan",
         "planner",
-        "queued",
-        "rank",
-        "row",
-        "scope",
         "send",
         "troubled",
         "verdict",
@@ -81,16 +93,17 @@ class Entry:
     refused: dict[str, Verdict] | None = None
 
     def __init__(self, row: Session, rank: Rank, deadline: float = inf) -> None:
+        super().__init__(row, rank, deadline)
         self.key = row.key
-        self.row = row
-        self.rank = rank
-        self.deadline = deadline
         self.decided: Session | None = None
         self.send: Send | None = None
         self.verdict: Verdict | None = None
-        self.busy = self.bound = self.queued = self.troubled = False
-        self.place = 0.0
-        self.scope: Timeout | None = None
+        self.troubled = False
+
+    @property
+    def rows(self) -> tuple[Session]:
+        """Its row, as a bundle has several."""
+        return (self.row,)
 
     def decide(self, now: Now) -> Action:
         """What comes next; what was decided of this very version holds until its hold ends."""

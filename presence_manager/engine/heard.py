@@ -36,7 +36,7 @@ async def hear(sweep: Sweep, lanes: Lanes, ledger: Ledger, lane: LaneId) -> None
     """
     query = Query(origin=lane.origin, app=lane.app, sweep_id=sweep.id)
     after = 0
-    while sweep.taken - sweep.done > sum(len(each.of(sweep.id)) for each in lanes):
+    while sweep.taken - sweep.done > sum(each.count(sweep.id) for each in lanes):
         try:
             found = await ledger.outcomes(query, after, CHUNK)
         except LedgerError as error:

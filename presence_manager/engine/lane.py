@@ -11,7 +11,7 @@ tasks that do. An entry is `busy` from then until the books have told what becam
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from math import inf
 from typing import Any
 
@@ -19,10 +19,12 @@ import structlog
 
 from presence_manager.core.decide import Rest, Send, Wait
 from presence_manager.core.key import Key, LaneId
+from presence_manager.core.outcome import Outcome
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.books import Audience, Books
 from presence_manager.engine.budget import GateTerms
+from presence_manager.engine.bundle import Bundle
 from presence_manager.engine.desk import Desk
 from presence_manager.engine.entry import Entry, Planner, Rank
 from presence_manager.engine.gate import Gate
@@ -109,26 +111,26 @@ class Lane:
 
         `send` is what is to be done about each, if that has been decided already.
         """
-        self.desk.put(rows, rank, deadline, send, self.clock.now())
+        self.desk.put(rows, rank, deadline, send, self.clock.now(), batching=self.batching)
         self._wake()
 
     def submit_unrecorded(
         self, row: Session, rank: Rank, deadline: float, send: Send | None
     ) -> None:
         """The same for a row that the ledger could not be told of; it takes any other's place."""
-        entry = self.desk.entries.get(row.key)
+        entry = self.desk.entry(row.key)
         if entry is not None:
             entry.see(row)
         self.submit(row, rank, deadline, send)
 
     def unrecorded(self, key: Key) -> Session | None:
         """The row of a session that is at work without the ledger."""
-        entry = self.desk.entries.get(key)
-        return entry.row if entry is not None and entry.row.version < 0 else None
+        row = self.desk.row(key)
+        return row if row is not None and row.version < 0 else None
 
     def __len__(self) -> int:
         """How many sessions are at work."""
-        return len(self.desk.entries)
+        return len(self.desk)
 
     @property
     def in_flight(self) -> int:
@@ -137,19 +139,19 @@ class Lane:
 
     def has(self, key: Key, sweep_id: str = "") -> bool:
         """Whether the session is at work, for that sweep if one is given."""
-        entry = self.desk.entries.get(key)
-        return entry is not None and (not sweep_id or sweep_id in entry.row.sweeps)
+        row = self.desk.row(key)
+        return row is not None and (not sweep_id or sweep_id in row.sweeps)
 
     async def room(self, window: int) -> None:
         """Wait until fewer than `window` sessions are at work here."""
-        while len(self.desk.entries) >= window:
+        while len(self.desk) >= window:
             self._roomy = window // 2
             self._room.clear()
             await self._room.wait()
 
     def trouble(self, key: Key) -> Verdict | None:
         """The last verdict on a session that is still at work."""
-        entry = self.desk.entries.get(key)
+        entry = self.desk.entry(key)
         return entry.verdict if entry is not None else None
 
     def change(self, terms: GateTerms) -> None:
@@ -173,7 +175,7 @@ class Lane:
 
         Unless the lane is stopped, the work itself goes on in the background.
         """
-        entries = self.of(sweep_id)
+        entries = [entry for entry in self.desk.entries() if sweep_id in entry.row.sweeps]
         now = self.clock.now()
         for entry in entries:
             entry.deadline = min(entry.deadline, now)
@@ -184,15 +186,16 @@ class Lane:
         self.stopping = self.books.stopping = True
         self.desk.later.stop()
         for _ in range(2):  # the second time for what the first has set free
-            await self._give_up(list(self.desk.entries.values()), 0.0)
+            await self._give_up(self.desk.entries(), 0.0)
             while self._tasks:
                 await asyncio.wait(self._tasks)
         self._room.set()
         await self._share.settle()
 
-    def of(self, sweep_id: str) -> list[Entry]:
-        """What is at work for the sweep."""
-        return [e for e in self.desk.entries.values() if sweep_id in e.row.sweeps]
+    def count(self, sweep_id: str) -> int:
+        """How many sessions are at work for the sweep."""
+        rows = (row for item in self.desk.items() for row in item.rows)
+        return sum(sweep_id in row.sweeps for row in rows)
 
     async def _give_up(self, entries: list[Entry], seconds: float) -> None:
         """Leave these for later: at once what is idle, what is in flight within `seconds`."""
@@ -235,7 +238,7 @@ class Lane:
             self.gate.leave(len(chunk))
             self._in_flight += 1
             self._spawn(self._fly(chunk))
-        due = self._share.due(len(self.desk.queue), self._wake, idle=not self.desk.entries)
+        due = self._share.due(len(self.desk.queue), self._wake, idle=not self.desk)
         if due is not None:
             self._spawn(due)
         at = inf
@@ -256,14 +259,15 @@ class Lane:
 
     # -- the tasks: do ----------------------------------------------------------------------
 
-    async def _fly(self, chunk: list[Entry]) -> None:
+    async def _fly(self, chunk: Bundle | list[Entry]) -> None:
         """Make one request; while what came of it is committed, the next may leave."""
+        request = Request(self, chunk)
         try:
-            answered = await Request(self, chunk).run()
+            await request.run()
         finally:
             self._in_flight -= 1
             self._wake()
-        await self.books.apply(answered)
+        await request.record()
 
     def _go_on(self, entries: list[Entry]) -> None:
         """What the commits of their plans leave to do."""
@@ -275,14 +279,23 @@ class Lane:
             elif isinstance(action, Wait):
                 self._wait(entry, action.at)
             else:
-                del self.desk.entries[entry.key]
                 rested.append((entry, action.at if isinstance(action, Rest) else inf))
-        if not self.desk.entries and len(self.unsent) > UNSENT:
-            self.unsent.clear()
-        if len(self.desk.entries) <= self._roomy:
-            self._room.set()
         if rested:
+            self._remove([entry.key for entry, _ in rested])
             self.books.rested(rested)
+
+    def end(self, bundle: Bundle, outcomes: list[Outcome]) -> None:
+        """All of the bundle are gone, and the ledger knows."""
+        self._remove([row.key for row in bundle.rows])
+        self.books.ended(bundle.rows, outcomes)
+        self._wake()
+
+    def _remove(self, keys: Iterable[Key]) -> None:
+        self.desk.remove(keys)
+        if not self.desk and len(self.unsent) > UNSENT:
+            self.unsent.clear()
+        if len(self.desk) <= self._roomy:
+            self._room.set()
 
     def _wait(self, entry: Entry, at: float) -> None:
         entry.stale = entry.plan.row.attempt is not None  # another process is busy with it

@@ -147,9 +147,14 @@ def judged(row: Session, attempt: Attempt, verdict: Verdict, now: Now) -> Plan:
     """Apply a verdict and see what comes next."""
     told = ending.simply_gone(row, attempt, verdict, now.at, now.owner)
     if told:  # the long way says the same
-        simply: Plan = _made(Plan, (row, _GONE[told[0].kind], told, True))
-        return simply
+        return gone(row, told)
     return conclude(change.advance(row, attempt, verdict, now.owner, now.terms), now, verdict)
+
+
+def gone(row: Session, told: tuple[Outcome, ...]) -> Plan:
+    """The end of a row."""
+    plan: Plan = _made(Plan, (row, _GONE[told[0].kind], told, True))
+    return plan
 
 
 def give_up(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from heapq import heapify, heappop, heappush
 from math import inf
 
@@ -74,8 +74,7 @@ class Renewer:
         if self._stopped:
             return
         if at == inf:
-            if key in self._due:
-                self._forget(key)
+            self.forget([key])
             return
         if key not in self._due:
             self.held[key.lane] += 1
@@ -86,6 +85,12 @@ class Renewer:
             heapify(self._heap)
         if at < self._timer_at:
             self._arm()
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Look at these sessions no more."""
+        for key in keys:
+            if key in self._due:
+                self._forget(key)
 
     async def stop(self) -> None:
         """Look no more."""

@@ -14,6 +14,8 @@ from presence_manager.core.key import Key
 from presence_manager.core.outcome import Kind
 from presence_manager.core.session import Attempt
 from presence_manager.core.verdict import Judgement, Verb, Verdict
+from presence_manager.engine import whole
+from presence_manager.engine.bundle import Bundle
 from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.plan import (
     Plan,
@@ -42,37 +44,60 @@ GRACE = 0.5
 class Request:
     """Up to twenty sessions that leave together. It never repeats itself: the lane does."""
 
-    def __init__(self, lane: Lane, entries: list[Entry]) -> None:
+    def __init__(self, lane: Lane, chunk: Bundle | list[Entry]) -> None:
         self._lane = lane
-        self._entries = entries
+        self._chunk = chunk
+        self._asks: list[tuple[Key, Attempt]] = []
+        self._verdicts: Sequence[Verdict] = ()
+        self._owed = False
 
-    async def run(self) -> list[Entry]:
-        """Carry it out, whatever happens on the way; return those of which is to be committed."""
-        lane = self._lane
-        ready = await self._still(await self._begun())
-        lane.gate.stay(len(self._entries) - len(ready))
-        if not ready:
-            return []
-        asks = [(entry.key, _attempt(entry)) for entry in ready]
+    async def run(self) -> None:
+        """Make it, whatever happens on the way."""
+        lane, chunk = self._lane, self._chunk
+        if not isinstance(chunk, Bundle) or not whole.may_leave(lane, chunk):
+            chunk = await self._still(await self._begun(lane.desk.entries_of(chunk)))
+            lane.gate.stay(len(self._chunk) - len(chunk))
+            lane.books.leaves(chunk)
+            self._chunk = chunk
+        if not chunk:
+            return
+        items = [chunk] if isinstance(chunk, Bundle) else chunk
+        rows = [row for item in items for row in item.rows]
+        asks = [(row.key, row.attempt) for row in rows if row.attempt is not None]
         lane.unsent.difference_update([attempt.number for _, attempt in asks])
-        lane.books.leaves(ready)
         try:
-            verdicts = await self._sent(ready, asks)
+            verdicts = await self._sent(items, asks)
         except SignInRefused as error:
-            lane.gate.stay(len(ready))
-            return self._sign_in_refused(ready, error)
+            lane.gate.stay(len(asks))
+            self._chunk = self._sign_in_refused(lane.desk.entries_of(chunk), error)
+            return
         judgements = [verdict.judgement for verdict in verdicts]
-        self._count(ready, verdicts, judgements)
+        self._count(verdicts, judgements, sum(item.rank is Rank.RENEWAL for item in items))
         self._owed = Judgement.GONE in judgements and await lane.books.others_owe()
-        now = self._now = lane.moment()
-        planner, policy = self._judged, lane.how.policy
-        for entry, (_, attempt), verdict in zip(ready, asks, verdicts, strict=True):
-            entry.asked = attempt
-            entry.meant = entry.note(attempt, verdict, now.at, policy)
-            entry.planner = planner
-        return ready
+        self._now = lane.moment()
+        self._asks, self._verdicts = asks, verdicts
 
-    async def _begun(self) -> list[Entry]:
+    async def record(self) -> None:
+        """Commit what came of it, and go on."""
+        lane, chunk = self._lane, self._chunk
+        if isinstance(chunk, Bundle) and not self._owed:
+            left = await whole.record(
+                lane, chunk, self._asks, self._verdicts, self._now, self._noted
+            )
+        else:
+            left = self._noted(lane.desk.entries_of(chunk))
+        await lane.books.apply(left)
+
+    def _noted(self, entries: list[Entry]) -> list[Entry]:
+        """Let the entries, if they were asked for, learn what came of them."""
+        planner, policy = self._judged, self._lane.how.policy
+        for entry, (_, attempt), verdict in zip(entries, self._asks, self._verdicts, strict=False):
+            entry.asked = attempt
+            entry.meant = entry.note(attempt, verdict, self._now.at, policy)
+            entry.planner = planner
+        return entries
+
+    async def _begun(self, entries: list[Entry]) -> list[Entry]:
         """Return the sessions whose attempt is committed and may leave now."""
         lane = self._lane
         now = lane.moment()
@@ -83,7 +108,7 @@ class Request:
 
         ready: list[Entry] = []
         fresh: list[Entry] = []
-        for entry in self._entries:
+        for entry in entries:
             action = entry.decide(now)
             attempt = entry.row.attempt
             unsent = attempt is not None and attempt.number in lane.unsent
@@ -142,14 +167,16 @@ class Request:
             and attempt.owner == plan.row.owner
         )
 
-    async def _sent(self, ready: list[Entry], asks: list[tuple[Key, Attempt]]) -> Sequence[Verdict]:
+    async def _sent(
+        self, items: Sequence[Entry | Bundle], asks: list[tuple[Key, Attempt]]
+    ) -> Sequence[Verdict]:
         lane = self._lane
         sent_at = lane.clock.now()
-        limit = self._time_limit(ready, sent_at)
+        limit = self._time_limit(items, sent_at)
         try:
             async with asyncio.timeout(limit + GRACE) as scope:
-                for entry in ready:
-                    entry.scope = scope
+                for item in items:
+                    item.scope = scope
                 return await lane.graph.send(lane.id, asks, limit)
         except SignInRefused:
             raise
@@ -163,8 +190,8 @@ class Request:
             log.exception("graph.fault", tenant=lane.id.tenant)
             why = "the request ended in a fault of ours; the log has it"
         finally:
-            for entry in ready:
-                entry.scope = None
+            for item in items:
+                item.scope = None
         cut = Verdict(
             judgement=Judgement.LOST,
             sent_at=sent_at,
@@ -174,14 +201,14 @@ class Request:
         )
         return [cut] * len(asks)
 
-    def _time_limit(self, ready: list[Entry], now: float) -> float:
+    def _time_limit(self, items: Sequence[Entry | Bundle], now: float) -> float:
         """Seconds the request may take: half of what is left to the nearest deadline."""
-        ahead = [entry.deadline - now for entry in ready if entry.deadline > now]
+        ahead = [item.deadline - now for item in items if item.deadline > now]
         limit = self._lane.how.terms.timeout
         return min(limit, max(1.0, min(ahead) / 2)) if ahead else limit
 
     def _count(
-        self, ready: list[Entry], verdicts: Sequence[Verdict], judgements: list[Judgement]
+        self, verdicts: Sequence[Verdict], judgements: list[Judgement], renewals: int
     ) -> None:
         """Tell the gate, and the width, what became of the request."""
         lane = self._lane
@@ -204,7 +231,6 @@ class Request:
         else:
             lane.width.lost(now, sent_at)
         gate.stay(unsent)
-        renewals = sum(entry.rank is Rank.RENEWAL for entry in ready)
         gate.answered(now, len(verdicts) - unsent, renewals)
         if accepted:
             gate.accept(now, sent_at, accepted)
@@ -267,8 +293,3 @@ class Request:
         for entry in ready:
             entry.planner = refusal
         return ready
-
-
-def _attempt(entry: Entry) -> Attempt:
-    assert entry.row.attempt is not None
-    return entry.row.attempt

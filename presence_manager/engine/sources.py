@@ -22,6 +22,11 @@ Source = AsyncIterator[list[Session]]
 """Sessions to clear, a chunk at a time."""
 
 
+async def once(rows: list[Session]) -> Source:
+    """Just these."""
+    yield rows
+
+
 async def pages(
     ledger: Ledger, scope: Scope, *, over: bool = False, limit: int = CHUNK
 ) -> AsyncIterator[list[Session]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from secrets import token_hex
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import structlog
 from presence_manager.core.key import Key
 from presence_manager.core.outcome import Outcome
 from presence_manager.core.pair import checked_lease, pair_of
-from presence_manager.core.session import UNNAMED, Known, Session, Wish
+from presence_manager.core.session import UNNAMED, Known, Session, Wish, blank
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.placing import Placing
 from presence_manager.errors import Closed, InvalidHold, PresenceError
@@ -131,6 +131,12 @@ class Holds:
             for key, holds in self._handles.items()
             if not any(h.outlives or (keep and not h.key.startswith(UNNAMED)) for h in holds)
         ]
+
+    def gone(self, keys: Sequence[Key]) -> None:
+        """Nothing is left of these sessions."""
+        for key in keys:
+            if key in self._handles:
+                self.rested(blank(key))
 
     def rested(self, row: Session) -> None:
         """A session came to rest: its handles learn what it is now."""

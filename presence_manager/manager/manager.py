@@ -93,6 +93,7 @@ class PresenceManager:
             trouble=lambda key: self._works.lanes[key.lane].trouble(key),
         )
         self._works.on_rest = self._holds.rested
+        self._works.on_gone = self._holds.gone
         self._works.on_refusal = self._holds.refused
         self.pages = Pages(self._ledger, self._ids, self._check)
         self._background: set[asyncio.Task[Any]] = set()

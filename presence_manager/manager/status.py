@@ -55,12 +55,11 @@ def status_of(state: str, owner: str, holds: int, works: Works) -> Status:
 
 def _lane(lane: Lane, held: int, now: float) -> LaneStatus:
     gate = lane.gate
-    entries = list(lane.desk.entries.values())
-    renewals = [entry.row.due for entry in entries if entry.rank in _RENEWALS]
+    renewals = [item.row.due for item in lane.desk.items() if item.rank in _RENEWALS]
     return LaneStatus(
         tenant=lane.id.tenant,
         held=held,
-        waiting=len(entries),
+        waiting=len(lane),
         due=len(renewals),
         late=max(0.0, now - min(renewals, default=now)),
         in_flight=lane.in_flight,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -24,7 +24,7 @@ from presence_manager.engine.plan import Now, new_sweep_id
 from presence_manager.engine.recovery import Recovery
 from presence_manager.engine.renewer import Renewer
 from presence_manager.engine.retry import LaneTerms, RetryPolicy
-from presence_manager.engine.sources import Source
+from presence_manager.engine.sources import Source, once
 from presence_manager.engine.sweep import (
     LAST_WORD,
     Release,
@@ -72,10 +72,10 @@ class Works:
         self.hurried = False
         self.reading: asyncio.Timeout | None = None
         self.on_rest: Callable[[Session], None] = lambda row: None
+        self.on_gone: Callable[[Sequence[Key]], None] = lambda keys: None
         self.on_refusal: Callable[[Key, str, Verdict], None] = lambda key, name, verdict: None
         retry = settings.retry
-        terms = Terms(timeout=settings.graph.timeout, margin=retry.margin, settle=retry.settle)
-        self.terms = terms
+        self.terms = terms = Terms(timeout=settings.graph.timeout, margin=retry.margin, settle=retry.settle)
         self._how = LaneTerms(
             terms=terms,
             policy=policy
@@ -158,6 +158,11 @@ class Works:
             self.renewer.schedule(row.key, at)
             self.on_rest(row)
 
+    def gone(self, keys: Sequence[Key]) -> None:
+        """The same of sessions of which nothing is left."""
+        self.renewer.forget(keys)
+        self.on_gone(keys)
+
     def refused(self, key: Key, name: str, verdict: Verdict) -> None:
         """A hold was refused for good."""
         self.on_refusal(key, name, verdict)
@@ -239,7 +244,7 @@ class Works:
         """Clear one session: a sweep of one, before all others. Raises LedgerError."""
         now = self._clock.now()
         sweep = Sweep(started=now, deadline=now + deadline)
-        await self.sweeper.run(sweep, _once([row]), release, rank=Rank.RELEASE)
+        await self.sweeper.run(sweep, once([row]), release, rank=Rank.RELEASE)
         return sweep.last or self._untold(row.key, Kind.UNFINISHED, "deadline", sweep.id)
 
     async def release(
@@ -293,7 +298,3 @@ def _gate_terms(graph: GraphSettings) -> GateTerms:
         ceiling=graph.budget_ceiling,
         timeout=graph.timeout,
     )
-
-
-async def _once(rows: list[Session]) -> AsyncIterator[list[Session]]:
-    yield rows

@@ -132,7 +132,7 @@ class Stage:
                 wrong.append(f"slots that nobody gives back: {lane!r}")
             if lane._tasks or lane._share.drawing:
                 wrong.append(f"tasks that go on: {lane._tasks}")
-            entries = lane.desk.entries.values()
+            entries = lane.desk.entries()
             wrong += [f"left at work: {entry.row}" for entry in entries if self._own(entry)]
         sweeper = works.sweeper
         if sweeper._running or sweeper._cutting or any(not t.done() for t in sweeper._fetching):

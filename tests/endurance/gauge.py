@@ -46,10 +46,10 @@ def parts(presence: PresenceManager) -> dict[str, int]:
     kept: Counter[str] = Counter()
     for lane in works.lanes:
         gate, desk = lane.gate, lane.desk
-        kept["desk entries"] += len(desk.entries)
+        kept["desk entries"] += len(desk)
         kept["desk inbox"] += len(desk._inbox)
         kept["queue"] += len(desk.queue)
-        kept["queue's places"] += sum(1 for line in desk.queue._lines for _ in line)
+        kept["queue's places"] += sum(map(len, desk.queue._lines))
         kept["waiting for time"] += len(desk.later)
         kept["lane's tasks"] += len(lane._tasks)
         kept["requests in flight"] += lane.in_flight

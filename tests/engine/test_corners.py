@@ -216,7 +216,7 @@ def test_a_deadline_that_is_over_waits_for_nobody() -> None:
     desk = Desk(Gate(GateTerms()), lambda: None)
     attempt = Attempt(Verb.SET, "another", 1, START + 30.0, "w", PAIRS[0], 600.0)
     row = Session(key=KEY, version=3, known=Known.SHOWN, attempt=attempt, sweeps=("one",))
-    desk.put([row], Rank.SWEEP, START - 0.001, None, START)
+    desk.put([row], Rank.SWEEP, START - 0.001, None, START, batching=True)
     [entry], stale = desk.look(moment())
     assert (entry.key, stale) == (KEY, [])
     plan = entry.planner(entry)
@@ -347,9 +347,9 @@ async def test_what_is_tracked_may_be_held_already() -> None:
 def test_an_older_row_does_not_replace_a_newer_one_at_the_desk() -> None:
     desk = Desk(Gate(GateTerms()), lambda: None)
     newer = Session(key=KEY, version=5, known=Known.SHOWN)
-    desk.put([newer], Rank.SET, inf, None, START)
-    desk.put([newer._replace(version=4)], Rank.RELEASE, inf, None, START)
-    entry = desk.entries[KEY]
+    desk.put([newer], Rank.SET, inf, None, START, batching=True)
+    desk.put([newer._replace(version=4)], Rank.RELEASE, inf, None, START, batching=True)
+    entry = desk.entry(KEY)
     assert entry.row is newer
     assert entry.rank is Rank.RELEASE
 

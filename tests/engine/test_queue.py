@@ -27,21 +27,21 @@ def order(queue: LaneQueue, renewals: int = 1000) -> list[str]:
 
 
 def test_sets_leave_in_the_order_in_which_they_came() -> None:
-    queue = LaneQueue()
+    queue = LaneQueue(lambda bundle: bundle.split())
     for name in "cab":
         queue.push([entry(name, Rank.SET, life=float(ord(name)))])
     assert order(queue) == ["c", "a", "b"]
 
 
 def test_clears_leave_by_the_life_that_is_left_and_what_lapses_by_itself_comes_last() -> None:
-    queue = LaneQueue()
+    queue = LaneQueue(lambda bundle: bundle.split())
     for name, life in (("short", 200.0), ("lapses", 90.0), ("long", 900.0), ("middle", 500.0)):
         queue.push([entry(name, Rank.SWEEP, life, deadline=100.0)])
     assert order(queue) == ["long", "middle", "short", "lapses"]
 
 
 def test_each_rank_that_waits_gets_a_tenth() -> None:
-    queue = LaneQueue()
+    queue = LaneQueue(lambda bundle: bundle.split())
     for n in range(40):
         for rank in Rank:
             queue.push([entry(f"{rank.name}{n}", rank)])
@@ -51,7 +51,7 @@ def test_each_rank_that_waits_gets_a_tenth() -> None:
 
 
 def test_renewals_that_can_wait_do() -> None:
-    queue = LaneQueue()
+    queue = LaneQueue(lambda bundle: bundle.split())
     queue.push([entry("renewal", Rank.RENEWAL)])
     queue.push([entry("set", Rank.SET)])
     assert order(queue, renewals=0) == ["set"]
@@ -59,7 +59,7 @@ def test_renewals_that_can_wait_do() -> None:
 
 
 def test_what_there_is_no_room_for_is_taken_out_once() -> None:
-    queue = LaneQueue()
+    queue = LaneQueue(lambda bundle: bundle.split())
     entries = [entry(str(n), Rank.SWEEP, 1000.0 - n, deadline=100.0) for n in range(5)]
     for each in entries:
         queue.push([each])
@@ -73,7 +73,7 @@ def test_what_there_is_no_room_for_is_taken_out_once() -> None:
 
 
 def test_what_goes_singly_goes_alone_and_in_its_turn() -> None:
-    queue = LaneQueue()
+    queue = LaneQueue(lambda bundle: bundle.split())
     entries = [entry(name, Rank.SET) for name in "abcd"]
     entries[0].singly = entries[2].singly = True
     queue.push(entries)
@@ -84,7 +84,7 @@ def test_what_goes_singly_goes_alone_and_in_its_turn() -> None:
 
 
 def test_what_was_queued_twice_is_taken_once() -> None:
-    queue = LaneQueue()
+    queue = LaneQueue(lambda bundle: bundle.split())
     entries = [entry(name, Rank.SET) for name in "ab"]
     queue.push(entries)
     queue.remove(entries[0])
@@ -94,7 +94,7 @@ def test_what_was_queued_twice_is_taken_once() -> None:
 
 
 def test_one_take_holds_no_more_renewals_than_may_leave() -> None:
-    queue = LaneQueue()
+    queue = LaneQueue(lambda bundle: bundle.split())
     queue.push([entry(f"r{n}", Rank.RENEWAL) for n in range(5)])
     assert len(queue.take(20, 2)) == 2
     queue.push([entry("s", Rank.SET)])
@@ -103,7 +103,7 @@ def test_one_take_holds_no_more_renewals_than_may_leave() -> None:
 
 
 def test_the_sooner_to_lapse_waits_also_when_it_came_first() -> None:
-    queue = LaneQueue()
+    queue = LaneQueue(lambda bundle: bundle.split())
     lives = [500.0, 900.0, 100.0, 700.0, 300.0]
     queue.push([entry(f"{life:g}", Rank.SWEEP, life) for life in lives])
     queue.push([entry("600", Rank.SWEEP, 600.0), entry("800", Rank.SWEEP, 800.0)])

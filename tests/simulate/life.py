@@ -90,7 +90,7 @@ class Life:
         """Rule 7: nothing is left over: no gate slot, no entry, no handle."""
         manager = self.manager
         for lane in manager._works.lanes:
-            open_ = [e for e in lane.desk.entries.values() if e.row.attempt is not None]
+            open_ = [e for e in lane.desk.entries() if e.row.attempt is not None]
             ours = [e for e in open_ if e.row.attempt.owner == self.owner]
             if lane.gate._out or lane._in_flight or ours:
                 self.judge.blame(7, f"left over after close: {lane!r}, {len(ours)} open")

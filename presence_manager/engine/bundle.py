@@ -1,0 +1,41 @@
+"""Sessions that leave in one request unless something comes between: nearly all of a sweep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from presence_manager.core.decide import Send
+from presence_manager.engine.entry import Entry, Rank, Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from presence_manager.core.session import Session
+
+
+class Bundle(Waiting):
+    """The entries of a full batch that nobody has had to make yet.
+
+    Each of the `rows` has an open clear that nothing else is to be thought of. Whoever has to do
+    with one of them splits the bundle (`Desk.split`): it is its `entries` from then on, in whatever
+    state it is.
+    """
+
+    __slots__ = ("entries", "rows", "send")
+
+    def __init__(self, rows: Sequence[Session], rank: Rank, deadline: float, send: Send) -> None:
+        super().__init__(rows[0], rank, deadline)
+        self.rows = rows
+        self.send = send
+        self.entries: list[Entry] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def split(self) -> list[Entry]:
+        """Make its entries, in the state that it is in."""
+        entries = [Entry(row, self.rank, self.deadline) for row in self.rows]
+        for entry in entries:
+            entry.decided, entry.send = entry.row, self.send
+            entry.busy, entry.scope = self.busy, self.scope
+        return entries

@@ -1,0 +1,63 @@
+"""A bundle's request while nothing comes between: it is judged and written down as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from presence_manager.core.ending import simply_gone
+from presence_manager.core.key import Key
+from presence_manager.core.session import Attempt, step
+from presence_manager.core.verdict import Verdict
+from presence_manager.engine.bundle import Bundle
+from presence_manager.engine.commit import settle
+from presence_manager.engine.entry import Entry
+from presence_manager.engine.plan import Now, gone
+
+if TYPE_CHECKING:
+    from presence_manager.engine.lane import Lane
+
+
+def may_leave(lane: Lane, bundle: Bundle) -> bool:
+    """Whether nothing has come between since the bundle was taken in."""
+    now = lane.clock.now()
+    if bundle.entries is not None or lane.stopping:
+        return False
+    if bundle.deadline < now or now < lane.gate.closed_until:
+        return False
+    return lane.unsent.issuperset([row.attempt.number for row in bundle.rows if row.attempt])
+
+
+async def record(
+    lane: Lane,
+    bundle: Bundle,
+    asks: Sequence[tuple[Key, Attempt]],
+    verdicts: Sequence[Verdict],
+    now: Now,
+    noted: Callable[[list[Entry]], list[Entry]],
+) -> list[Entry]:
+    """Commit that all its sessions are gone, if it is so.
+
+    Return the entries for which that could not be done, after `noted` has told them why.
+    """
+    rows = bundle.rows
+    told = [
+        simply_gone(row, attempt, verdict, now.at, now.owner)
+        for row, (_, attempt), verdict in zip(rows, asks, verdicts, strict=True)
+    ]
+    if bundle.entries is not None or not all(told):
+        return noted(lane.desk.entries_of(bundle))
+    steps = [step(row, row, each, delete=True) for row, each in zip(rows, told, strict=True)]
+    lost = await lane.books.put(steps)
+    if lost is not None and not lost and bundle.entries is None:
+        lane.end(bundle, [outcome for each in told for outcome in each])
+        return []
+    entries = noted(lane.desk.entries_of(bundle))
+    if lost is None:
+        return entries
+    for entry, row, each in zip(entries, rows, told, strict=True):
+        entry.plan = gone(row, each)
+    done: list[Entry] = []
+    left = settle(zip(entries, rows, strict=True), lost, done, lane.moment)
+    lane.books.deliver(done)
+    return left
