@@ -41,6 +41,7 @@ class Entry:
     process has finished for us. `send` is what was last decided, of the version `decided`.
     `place` is its place in the queue. While it is busy, `planner` says what is to be committed of
     it, and `plan` is what was; `asked` is the attempt in flight, and `meant` what came of it.
+    `met` is the last attempt of another process that stood in the way, and when it was met.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Entry:
         "decided",
         "key",
         "meant",
+        "met",
         "missing",
         "not_before",
         "place",
@@ -98,6 +100,7 @@ class Entry:
         self.verdict: Verdict | None = None
         self.refused: dict[str, Verdict] | None = None
         self.missing: tuple[str, ...] = ()
+        self.met: tuple[Attempt | None, float] = (None, 0.0)
 
     def decide(self, now: Now) -> Action:
         """What comes next; what was decided of this very version holds until its hold ends."""
@@ -108,6 +111,12 @@ class Entry:
         self.decided = self.row
         self.send = action if isinstance(action, Send) else None
         return action
+
+    def waited(self, now: float) -> float:
+        """Seconds for which the attempt that stands in the way has been open before our eyes."""
+        if self.met[0] != self.row.attempt:
+            self.met = self.row.attempt, now
+        return now - self.met[1]
 
     def see(self, row: Session) -> None:
         """Take the row as the ledger has it now."""
