@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from presence_manager.engine.budget import GateTerms
-from presence_manager.engine.door import CLOSED_AT_MOST
+from presence_manager.engine.door import shut_for
 from presence_manager.engine.gate import Gate
 from presence_manager.ports import Budget
 
@@ -78,7 +78,7 @@ class TestLook:
     def test_an_hour_at_most(self, budget: Budget) -> None:
         gate = Gate(GateTerms())
         gate.learn(budget, AT, AT)
-        assert gate.closed_until == AT + CLOSED_AT_MOST
+        assert gate.closed_until == AT + 3600.0
 
     def test_what_is_no_news_shuts_it_no_longer(self) -> None:
         gate = Gate(GateTerms())
@@ -92,6 +92,11 @@ class TestLook:
         gate.refuse(AT, AT, 20.0, 1)
         gate.learn(shut(5.0), AT, AT)
         assert gate.closed_until == AT + 20.0
+
+    def test_who_only_reads_it_is_told_of_no_more_than_that(self) -> None:
+        left = [shut_for(shut(20.0), AT + passed) for passed in (0.0, 19.5, 21.0)]
+        assert left == [20.0, 0.5, 0.0]
+        assert shut_for(shut(20.0, DAY), AT) == 20.0
 
 
 class TestLesson:

@@ -202,8 +202,10 @@ class Judge:
             if row is not None:
                 life = self.lives.get(row.wishes[-1].owner) if row.wishes else None
                 wish = row.newest(life.clock.now() if life is not None else START + now)
-            if row is not None and len(self._seen(row)) > 1:
+            seen = self._seen(row) if row is not None else set()
+            if len(seen) > 1:
                 continue  # an end is read on the clock of whoever looks (README)
+            wish = next(iter(seen), wish)
             name = key.user[-2:]
             holder = self.lives.get(wish.owner) if wish is not None else None
             if holder is not None and (holder.dead or holder.closing):
