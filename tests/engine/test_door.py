@@ -130,6 +130,19 @@ class TestLesson:
         three.look(AT + 2.0)
         assert three.until == AT + 20.0
 
+    def test_so_it_is_by_one_that_had_it_from_another_and_once(self) -> None:
+        one, two, three = Process(DAY), Process(0.0), Process(0.0)
+        one.refuse(AT, 20.0)
+        one.teach(AT)
+        two.look(AT)
+        three.refuse(AT, 5.0)
+        three.teach(AT)
+        two.look(AT + 1.0)
+        assert two.teach(AT + 1.0)
+        assert not two.teach(AT + 2.0)
+        three.look(AT + 2.0)
+        assert three.until == AT + 20.0
+
     def test_one_that_it_had_from_another_and_was_then_told_itself_is_taught(self) -> None:
         one, two = Process(0.0), Process(0.0)
         one.refuse(AT, 5.0)
