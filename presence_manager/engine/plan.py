@@ -7,6 +7,7 @@ again on the row as it is now.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -206,12 +207,12 @@ def take_over(
     """Close another process's attempt if that process is dead or its time is long over.
 
     It is by the clock that wrote it, where Graph's tells what that one says; or when we have
-    `waited` for longer than any takes.
+    `waited` for longer than it takes. That of a sweep may wait for its turn for any time.
     """
     attempt = row.attempt
     if attempt is not None and attempt.owner != now.owner:
         takes = now.terms.timeout + now.terms.margin
-        over = waited >= SEND_WITHIN + takes
+        over = waited >= SEND_WITHIN + takes and attempt.send_by < inf
         if row.clock == attempt.owner and (certain := now.certain(row)) is not None:
             over = over or certain >= attempt.send_by + takes
         if over or attempt.owner in dead:

@@ -108,6 +108,12 @@ class TestTakeOver:
         assert not self.closed(self.row(*row), graph, self.TAKES - 0.01)
         assert self.closed(self.row(*row), graph, self.TAKES)
 
+    def test_but_not_one_that_may_leave_at_any_time(self) -> None:
+        row = self.row(self.DAY, 0.0)
+        assert row.attempt is not None
+        row = row._replace(attempt=row.attempt._replace(send_by=inf))
+        assert not self.closed(row, AT, self.DAY)
+
     def test_we_wait_for_each_attempt_anew(self) -> None:
         entry = Entry(self.row(0.0, None), Rank.SET)
         assert [entry.waited(AT), entry.waited(AT + 5.0)] == [0.0, 5.0]
