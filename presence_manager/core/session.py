@@ -6,7 +6,7 @@ since the epoch, durations seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
@@ -160,19 +160,16 @@ def blank(key: Key) -> Session:
     return row
 
 
-def alike(row: Session) -> Callable[[Key, int], Session]:
-    """Return what makes the same row for other sessions; an attempt gets a number of its own."""
+def alike(row: Session, keys: Iterable[Key], numbers: Iterable[int]) -> list[Session]:
+    """Return the same row for other sessions, the attempt with a number of its own for each."""
     before, attempt, after = row[1:_ATTEMPT], row.attempt, row[_ATTEMPT + 1 :]
     if attempt is None:
-        return lambda key, _: _made(Session, (key, *before, None, *after))
+        return [_made(Session, (key, *before, None, *after)) for key in keys]
     by, rest = attempt[:2], attempt[3:]
-
-    def made(key: Key, number: int) -> Session:
-        opened = _made(Attempt, (*by, number, *rest))
-        new: Session = _made(Session, (key, *before, opened, *after))
-        return new
-
-    return made
+    return [
+        _made(Session, (key, *before, _made(Attempt, (*by, number, *rest)), *after))
+        for key, number in zip(keys, numbers, strict=True)
+    ]
 
 
 _PLACES = {name: place for place, name in enumerate(Session._fields)}
@@ -195,7 +192,9 @@ class Step(NamedTuple):
     wishes: bool = False
 
 
-def step(old: Session, new: Session, *outcomes: Outcome, delete: bool = False) -> Step:
+def step(
+    old: Session, new: Session, outcomes: tuple[Outcome, ...] = (), *, delete: bool = False
+) -> Step:
     """Return the step from one version of a row to the next."""
     held = old is not new and old.wishes != new.wishes
     made: Step = _made(Step, (old.version, new, outcomes, delete, held))

@@ -23,8 +23,8 @@ from presence_manager.ports import Ledger, Query
 class Audience(Protocol):
     """Who is told what became of the sessions."""
 
-    def rested(self, row: Session, at: float) -> None:
-        """A session came to rest; it wants a look at `at` (infinite: never)."""
+    def rested(self, rows: Iterable[tuple[Session, float]]) -> None:
+        """Sessions came to rest; each wants a look at that instant (infinite: never)."""
         ...
 
     def refused(self, key: Key, name: str, verdict: Verdict) -> None:
@@ -37,7 +37,7 @@ class Audience(Protocol):
 
 
 class Books:
-    """Commits plans, tells the audience, and hands each entry back to its lane by `go_on`."""
+    """Commits plans, tells the audience, and hands the entries back to their lane by `go_on`."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Books:
         audience: Audience,
         unrecorded: Unrecorded,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
-        go_on: Callable[[Entry], None],
+        go_on: Callable[[list[Entry]], None],
         wake: Callable[[], None],
         log: Any,
     ) -> None:
@@ -153,31 +153,37 @@ class Books:
         """Tell what became of the sessions, and go on with what is left to do."""
         for entry in entries:
             entry.busy = False
-            self.tell(entry)
-            self._go_on(entry)
+        self.tell(entries)
+        self._go_on(entries)
         self._wake()
 
-    def tell(self, entry: Entry) -> None:
-        """Tell what became of the session by the plan that was committed."""
-        if not entry.row.sweeps:  # nobody waits for it any more
-            entry.deadline = inf
-        outcomes = entry.plan.outcomes
+    def tell(self, entries: list[Entry]) -> None:
+        """Tell what became of the sessions by the plans that were committed."""
+        outcomes: list[Outcome] = []
+        for entry in entries:
+            if not entry.row.sweeps:  # nobody waits for it any more
+                entry.deadline = inf
+            outcomes += entry.plan.outcomes
+            if entry.missing:
+                missing, entry.missing = entry.missing, ()
+                self._spawn(self._look_up(entry.row, missing))
         if outcomes:
             self._audience.became(outcomes)
-        if entry.missing:
-            missing, entry.missing = entry.missing, ()
-            self._spawn(self._look_up(entry.row, missing))
 
-    def rested(self, entry: Entry, at: float) -> None:
-        """Tell that a session came to rest, and which of its holds were refused before."""
-        if entry.row.version < 0:
-            at = inf  # it is looked at again when the ledger has been told
-            self._unrecorded.rested(entry.row)
-        if entry.refused:
-            for name, verdict in entry.refused.items():
-                if entry.row.wish(name) is None:  # else put again meanwhile
-                    self._audience.refused(entry.key, name, verdict)
-        self._audience.rested(entry.row, at)
+    def rested(self, entries: list[tuple[Entry, float]]) -> None:
+        """Tell that sessions came to rest, and which of their holds were refused before."""
+        rows: list[tuple[Session, float]] = []
+        for entry, at in entries:
+            row = entry.row
+            if row.version < 0:
+                self._unrecorded.rested(row)
+            if entry.refused:
+                for name, verdict in entry.refused.items():
+                    if row.wish(name) is None:  # else put again meanwhile
+                        self._audience.refused(entry.key, name, verdict)
+            # what the ledger was not told of is looked at again when it has been
+            rows.append((row, at if row.version >= 0 else inf))
+        self._audience.rested(rows)
 
     async def reread(self, entries: list[Entry]) -> None:
         """See what another process has made of these sessions, and whether it is still there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from presence_manager.core.session import Step, blank
+from presence_manager.core.session import Session, Step, blank, step
 from presence_manager.engine.entry import Entry
 from presence_manager.engine.plan import Now
 from presence_manager.ports import Ledger
@@ -20,19 +20,20 @@ async def commit(
     """
     while left:
         steps: list[Step] = []
-        staked: list[Entry] = []
+        staked: list[tuple[Entry, Session]] = []
         for entry in left:
             plan = entry.plan = entry.planner(entry)
-            step = plan.step(entry.row)
-            if step is None:
+            row, _, outcomes, delete = plan
+            old = entry.row
+            if row is old and not outcomes and not delete:  # nothing is to be written
                 done.append(entry)
             else:
-                steps.append(step)
-                staked.append(entry)
-        left[:] = staked
+                steps.append(step(old, row, outcomes, delete=delete))
+                staked.append((entry, old))
+        left[:] = [entry for entry, _ in staked]
         lost = await ledger.put(steps) if steps else {}
         left.clear()
-        for index, entry in enumerate(staked):
+        for index, (entry, old) in enumerate(staked):
             if index in lost:
                 entry.see(moment().adopt(lost[index]))
                 left.append(entry)
@@ -40,6 +41,6 @@ async def commit(
             plan = entry.plan
             if entry.row.version < 0:  # it went unrecorded meanwhile, for another sweep
                 entry.see(plan.row)
-            if entry.row.version <= plan.row.version:
+            if entry.row is old or entry.row.version <= plan.row.version:
                 entry.row = blank(entry.key) if plan.delete else plan.row
             done.append(entry)

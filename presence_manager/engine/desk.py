@@ -5,7 +5,7 @@ Nothing here awaits: each look says what is to be done, and the lane does it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 from presence_manager.core.decide import Send, Wait
@@ -31,26 +31,38 @@ class Desk:
         self._gate = gate
         self._inbox: list[Entry] = []
 
-    def put(self, row: Session, rank: Rank, deadline: float, send: Send | None, now: float) -> None:
-        """Have the session looked at: see `Lane.submit`."""
-        entry = self.entries.get(row.key)
-        if entry is None:
-            entry = self.entries[row.key] = Entry(row, rank)
-            entry.deadline = deadline
+    def put(
+        self, rows: Sequence[Session], rank: Rank, deadline: float, send: Send | None, now: float
+    ) -> None:
+        """Have the sessions looked at: see `Lane.submit`."""
+        entries = self.entries
+        closed = self.refusal is not None or (deadline < inf and deadline < self._opens(now))
+        fresh: list[Entry] = []
+        for row in rows:
+            key = row.key
+            if key in entries:
+                self._put_again(entries[key], row, rank, deadline, send, now)
+                continue
+            entry = entries[key] = Entry(row, rank, deadline)
             if send is not None:
                 entry.decided, entry.send = row, send
-                if self.refusal is None and not self.too_late(entry, now):
-                    self.queue.push(entry)
-                    return
-        else:
-            if row.version > entry.row.version:
-                entry.see(row)
-            self.queue.promote(entry, rank)
-            if deadline < inf:  # a request in flight gets a third of what is left
-                entry.shorten((deadline - now) / 3)
-            if send is not None and entry.row is row:
-                entry.decided, entry.send = row, send
-            entry.deadline = min(entry.deadline, deadline)
+            fresh.append(entry)
+        if send is None or closed:
+            self._inbox += fresh
+        elif fresh:
+            self.queue.push(fresh)
+
+    def _put_again(
+        self, entry: Entry, row: Session, rank: Rank, deadline: float, send: Send | None, now: float
+    ) -> None:
+        if row.version > entry.row.version:
+            entry.see(row)
+        self.queue.promote(entry, rank)
+        if deadline < inf:  # a request in flight gets a third of what is left
+            entry.shorten((deadline - now) / 3)
+        if send is not None and entry.row is row:
+            entry.decided, entry.send = row, send
+        entry.deadline = min(entry.deadline, deadline)
         if not entry.busy:
             self.look_again(entry)
 
@@ -107,7 +119,7 @@ class Desk:
             elif entry.not_before > now.at:
                 self.later.put(entry, entry.not_before)
             else:
-                self.queue.push(entry)
+                self.queue.push([entry])
         return books, stale
 
     def _planner(self, entry: Entry, now: Now) -> Planner | None:
@@ -127,19 +139,11 @@ class Desk:
 
     def chunk(self, now: float, size: int) -> list[Entry]:
         """Take up to `size` sessions from the queue, or one that must go alone."""
-        chunk: list[Entry] = []
         if size <= 0:
-            return chunk
-        renewals = self._gate.renewals(now)
-        while len(chunk) < size and (entry := self.queue.pop(renewals=renewals > 0)):
-            if entry.singly and chunk:
-                self.queue.push(entry, first=True)
-                break
+            return []
+        chunk = self.queue.take(size, self._gate.renewals(now))
+        for entry in chunk:
             entry.busy = True
-            renewals -= entry.rank is Rank.RENEWAL
-            chunk.append(entry)
-            if entry.singly:
-                break
         return chunk
 
     def hopeless(self, now: Now) -> list[Entry]:
@@ -168,8 +172,11 @@ class Desk:
     def too_late(self, entry: Entry, now: float) -> bool:
         """Whether nothing can leave for this session before its deadline."""
         deadline = entry.deadline
-        return deadline < inf and deadline < max(now, entry.not_before, self._gate.closed_until)
+        return deadline < inf and deadline < max(self._opens(now), entry.not_before)
 
     def again_at(self, entry: Entry, now: float) -> float:
         """When to go on with what a deadline cut off."""
-        return max(now + 1.0, entry.not_before, self._gate.closed_until)
+        return max(self._opens(now + 1.0), entry.not_before)
+
+    def _opens(self, now: float) -> float:
+        return max(now, self._gate.closed_until)

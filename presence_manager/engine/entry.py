@@ -34,17 +34,20 @@ class Entry:
     """One session at work in a lane.
 
     `busy` while a task has it; `queued` while it waits for a slot, `bound` if with a deadline.
+    `send` is what was last decided, of the version `decided`. `place` is its place in the queue.
+    While it is busy, `planner` says what is to be committed of it, and `plan` is what was; `asked`
+    is the attempt in flight, `meant` what came of it, and `scope` the time limit of its request.
+
+    `verdict` is the last on it, and `troubled` says that there was one that did not do:
     `not_before` is when it may be tried again, `tries` counts the tries in a row that failed since
     `since`, and `spent` says that they were enough. `refusals` counts tokens refused in a row.
     `singly` keeps it out of batches. `stale` says that another process is about to change the
-    row. `scope` is the time limit of its request in flight. `missing` are sweeps that another
-    process has finished for us. `send` is what was last decided, of the version `decided`.
-    `place` is its place in the queue. While it is busy, `planner` says what is to be committed of
-    it, and `plan` is what was; `asked` is the attempt in flight, and `meant` what came of it.
-    `met` is the last attempt of another process that stood in the way, and when it was met.
+    row, and `met` the attempt of it that stands in the way, and when that was met. `missing` are
+    sweeps that another process has finished for us.
     """
 
     __slots__ = (
+        "__dict__",  # for what nearly none of them has
         "asked",
         "bound",
         "busy",
@@ -52,24 +55,15 @@ class Entry:
         "decided",
         "key",
         "meant",
-        "met",
-        "missing",
-        "not_before",
         "place",
         "plan",
         "planner",
         "queued",
         "rank",
-        "refusals",
-        "refused",
         "row",
         "scope",
         "send",
-        "since",
-        "singly",
-        "spent",
-        "stale",
-        "tries",
+        "troubled",
         "verdict",
     )
 
@@ -77,30 +71,28 @@ class Entry:
     meant: Verdict
     planner: Planner
     plan: Plan
+    not_before = 0.0
+    tries = 0
+    since = 0.0
+    spent = False
+    refusals = 0
+    singly = False
+    stale = False
+    met: tuple[Attempt | None, float] = (None, 0.0)
+    missing: tuple[str, ...] = ()
+    refused: dict[str, Verdict] | None = None
 
-    def __init__(self, row: Session, rank: Rank) -> None:
+    def __init__(self, row: Session, rank: Rank, deadline: float = inf) -> None:
         self.key = row.key
         self.row = row
+        self.rank = rank
+        self.deadline = deadline
         self.decided: Session | None = None
         self.send: Send | None = None
-        self.rank = rank
-        self.deadline = inf
-        self.not_before = 0.0
-        self.tries = 0
-        self.since = 0.0
-        self.refusals = 0
-        self.spent = False
-        self.singly = False
-        self.busy = False
-        self.bound = False
-        self.queued = False
-        self.place = 0.0
-        self.stale = False
-        self.scope: Timeout | None = None
         self.verdict: Verdict | None = None
-        self.refused: dict[str, Verdict] | None = None
-        self.missing: tuple[str, ...] = ()
-        self.met: tuple[Attempt | None, float] = (None, 0.0)
+        self.busy = self.bound = self.queued = self.troubled = False
+        self.place = 0.0
+        self.scope: Timeout | None = None
 
     def decide(self, now: Now) -> Action:
         """What comes next; what was decided of this very version holds until its hold ends."""
@@ -145,10 +137,13 @@ class Entry:
         """
         judgement = verdict.judgement
         self.verdict = verdict
-        self.singly = verdict.singly
         if judgement is _DONE:
-            self.refusals, self.tries, self.spent, self.not_before = 0, 0, False, 0.0
+            if self.troubled:
+                self.troubled = self.singly = self.spent = False
+                self.refusals, self.tries, self.not_before = 0, 0, 0.0
             return verdict
+        self.troubled = True
+        self.singly = verdict.singly
         self.refusals = self.refusals + 1 if judgement is Judgement.UNAUTHORIZED else 0
         if self.refusals > 1:
             verdict = verdict._replace(judgement=Judgement.DENIED)

@@ -46,6 +46,5 @@ async def hear(sweep: Sweep, lanes: Lanes, ledger: Ledger, lane: LaneId) -> None
         if not found:
             return
         after = found[-1][0]
-        for _, outcome in found:
-            if outcome.owner != sweep.owner and outcome.kind.final:
-                sweep.became(outcome)
+        others = [outcome for _, outcome in found if outcome.owner != sweep.owner]
+        sweep.became(outcome for outcome in others if outcome.kind.final)

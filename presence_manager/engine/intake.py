@@ -7,9 +7,9 @@ a tenant that is throttled does not hold up the others.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from math import inf
 
 import structlog
@@ -23,7 +23,7 @@ from presence_manager.engine.intents import Intents
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.plan import Now
 from presence_manager.engine.shield import to_the_end
-from presence_manager.engine.sources import Source, chunk_of, pages, window_of
+from presence_manager.engine.sources import CHUNK, Source, chunk_of, pages, window_of
 from presence_manager.engine.sweep import Release, Sweep
 from presence_manager.engine.unrecorded import PAUSE, Unrecorded
 from presence_manager.errors import LedgerError
@@ -74,7 +74,7 @@ class Intake:
         self._sweep.all_taken = True
 
     async def run_mixed(self, source: Source) -> None:
-        """Take in a source that mixes lanes, in its own order. Raises LedgerError.
+        """Take in a source that mixes lanes, in each chunk one after the other. Raises LedgerError.
 
         What a full lane cannot take is left in the ledger, marked with the sweep, and fetched
         from there when there is room.
@@ -82,14 +82,15 @@ class Intake:
         seen: set[LaneId] = set()
         async for named in source:
             rows = await self._new(named) if seen else named
-            seen.update(row.key.lane for row in rows)
+            lanes = [(lane, list(run)) for lane, run in groupby(rows, lambda row: row.key.lane)]
+            seen.update(lane for lane, _ in lanes)
             self._window = window_of(len(seen))
-            room = {lane: self._room(lane) for lane in seen}
             fits: list[Session] = []
             left: list[Session] = []
-            for row in rows:
-                room[row.key.lane] -= 1
-                (fits if room[row.key.lane] >= 0 else left).append(row)
+            for lane, run in lanes:
+                room = max(0, min(len(run), self._room(lane)))
+                fits += run[:room]
+                left += run[room:]
             await to_the_end(self._take(fits))
             await to_the_end(self._take(left, at_once=False))
         self._read = self._sweep.all_taken = True
@@ -113,10 +114,10 @@ class Intake:
                 await self._lanes[rows[0].key.lane].room(self._window)
                 await to_the_end(self._take(rows))
 
-    def _room(self, lane: LaneId) -> float:
+    def _room(self, lane: LaneId) -> int:
         """How many more sessions may be at work in the lane; none past those that wait for it."""
         if self._rank is Rank.RELEASE:  # a lone release or clear goes before all others
-            return inf
+            return CHUNK
         return 0 if lane in self._more else self._window - len(self._lanes[lane])
 
     async def _take(self, rows: list[Session], *, at_once: bool = True) -> None:
@@ -137,21 +138,24 @@ class Intake:
                 if not await self._take_unrecorded(rows, deadline):
                     raise
                 return
-            again: list[Session] = []
-            ready: defaultdict[LaneId, list[tuple[Session, Send | None]]] = defaultdict(list)
-            for index, (row, (_, new, *_), send) in enumerate(zip(rows, steps, sends, strict=True)):
-                known = sweep.id in row.sweeps
-                if index in lost:
-                    if not known or sweep.id in lost[index].sweeps:
-                        again.append(lost[index])
-                    continue
-                if not known and sweep.id in new.sweeps:
-                    sweep.taken += 1
-                    sweep.strangers += not row.version
-                ready[row.key.lane].append((new, send))
-            for lane, work in ready.items():
+            again = [
+                row
+                for index, row in lost.items()
+                if sweep.id not in rows[index].sweeps or sweep.id in row.sweeps
+            ]
+            news = [step.row for step in steps]
+            won = [*zip(rows, news, sends, strict=True)]
+            if lost:
+                won = [each for index, each in enumerate(won) if index not in lost]
+            joined = [
+                row for row, new, _ in won if sweep.id in new.sweeps and sweep.id not in row.sweeps
+            ]
+            sweep.taken += len(joined)
+            sweep.strangers += sum(not row.version for row in joined)
+            for (lane, send), run in groupby(won, _lane_and_send):
                 if at_once:
-                    self._lanes[lane].submit_all(work, self._rank, deadline)
+                    work = [new for _, new, _ in run]
+                    self._lanes[lane].submit_all(work, self._rank, deadline, send)
                 else:
                     self._fetch(lane)
             rows = again
@@ -217,7 +221,7 @@ class Intake:
                 new = books.owe(row, planned.row, all_until=everyone)
                 self._lanes[row.key.lane].submit_unrecorded(new, self._rank, deadline, send)
             elif sweep.id not in row.sweeps:
-                sweep.became(books.left(row, sweep.id, now))
+                sweep.became([books.left(row, sweep.id, now)])
         return True
 
     def _fetch(self, lane: LaneId) -> None:
@@ -264,3 +268,7 @@ class Intake:
         """Whether nobody here is at work on the row, nor has given it up."""
         key = row.key
         return not self._lanes[key.lane].has(key) and key not in self._sweep.unfinal
+
+
+def _lane_and_send(work: tuple[Session, Session, Send | None]) -> tuple[LaneId, Send | None]:
+    return work[0].key.lane, work[2]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import groupby
 from math import inf
 from typing import Any
 
 from presence_manager.core import change
 from presence_manager.core.decide import Send
-from presence_manager.core.key import Key, LaneId
+from presence_manager.core.key import LaneId
 from presence_manager.core.session import Session, Step, alike, step
 from presence_manager.core.verdict import Verb
 from presence_manager.engine.lanes import Lanes
@@ -50,22 +50,19 @@ class Intents:
         self, rows: list[Session], now: Now, *, at_once: bool
     ) -> tuple[list[Step], list[Send | None]]:
         """The same for each; those unknown to the ledger differ in nothing but the key."""
-        steps: list[Step] = []
-        sends: list[Send | None] = []
-        made: Callable[[Key, int], Session] | None = None
-        lane: LaneId | None = None
-        owing = bool(self._unrecorded)  # then one may have been cleared before, another not
-        for row in rows:
-            if row.version or owing or made is None:
-                each, does = self.of(row, now, at_once=at_once)
-                if not (row.version or owing):
-                    made, send, rest = alike(each.row), does, each[2:]
-            else:
-                key = row.key
-                if key.lane is not lane:
-                    lane = key.lane
-                    number = self._lanes[lane].number
-                each, does = _made(Step, (0, made(key, number()), *rest)), send
-            steps.append(each)
-            sends.append(does)
+        # while something is owed, one may have been cleared before and another not
+        alone = any(row.version for row in rows) or bool(self._unrecorded)
+        found = [self.of(row, now, at_once=at_once) for row in (rows if alone else rows[:1])]
+        steps, sends = [step for step, _ in found], [send for _, send in found]
+        if not alone:
+            like, rest = steps[0].row, steps[0][2:]
+            for lane, run in groupby(rows[1:], _lane_of):
+                keys = [row.key for row in run]
+                numbers = self._lanes[lane].numbers(len(keys)) if like.attempt else ()
+                steps += [_made(Step, (0, new, *rest)) for new in alike(like, keys, numbers)]
+            sends *= len(rows)
         return steps, sends
+
+
+def _lane_of(row: Session) -> LaneId:
+    return row.key.lane

@@ -11,8 +11,7 @@ tasks that do. An entry is `busy` from then until the books have told what becam
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from itertools import count
+from collections.abc import Callable, Coroutine, Sequence
 from math import inf
 from typing import Any
 
@@ -67,7 +66,7 @@ class Lane:
         self.batching = how.batching
         self.stopping = False
         self.desk = Desk(gate, self._wake)
-        self._numbers = count(1)
+        self._number = 1  # of the next attempt
         self.unsent: set[int] = set()  # what a row says may be old: an attempt leaves once
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight = 0
@@ -99,21 +98,18 @@ class Lane:
     def submit(
         self, row: Session, rank: Rank, deadline: float = inf, send: Send | None = None
     ) -> None:
-        """See to this session: `row` is what the ledger has of it now.
-
-        `send` is what is to be done about it, if that has been decided already.
-        """
-        self.submit_all([(row, send)], rank, deadline)
+        """See to this session: `row` is what the ledger has of it now."""
+        settles = row.sets_settle or row.clears_settle
+        self.submit_all([self.moment().adopt(row) if settles else row], rank, deadline, send)
 
     def submit_all(
-        self, work: Iterable[tuple[Session, Send | None]], rank: Rank, deadline: float
+        self, rows: Sequence[Session], rank: Rank, deadline: float, send: Send | None
     ) -> None:
-        """The same for many."""
-        now = self.clock.now()
-        for row, send in work:
-            settles = row.sets_settle or row.clears_settle
-            known = self.moment().adopt(row) if settles else row
-            self.desk.put(known, rank, deadline, send, now)
+        """The same for many, as this process reads them.
+
+        `send` is what is to be done about each, if that has been decided already.
+        """
+        self.desk.put(rows, rank, deadline, send, self.clock.now())
         self._wake()
 
     def submit_unrecorded(
@@ -163,8 +159,14 @@ class Lane:
 
     def number(self) -> int:
         """A number for an attempt, unique in this process's life."""
-        self.unsent.add(number := next(self._numbers))
-        return number
+        return self.numbers(1)[0]
+
+    def numbers(self, count: int) -> range:
+        """Numbers for so many attempts."""
+        first, self._number = self._number, self._number + count
+        fresh = range(first, first + count)
+        self.unsent.update(fresh)
+        return fresh
 
     async def cut(self, sweep_id: str) -> None:
         """The deadline of a sweep is over: what it still waits for is unfinished.
@@ -263,27 +265,35 @@ class Lane:
             self._wake()
         await self.books.apply(answered)
 
-    def _go_on(self, entry: Entry) -> None:
-        """What the commit of its plan leaves to do."""
-        plan, action = entry.plan, entry.plan.action
-        if isinstance(action, Send) or entry.row.version > plan.row.version:
-            self.desk.look_again(entry)
-        elif isinstance(action, Wait):
-            entry.stale = plan.row.attempt is not None  # another process is busy with it
-            at = self.clock.now() + FOREIGN_POLL if entry.stale else action.at
-            if entry.deadline < at:
-                self.desk.take(entry)
-                entry.planner = self.desk.surrender(entry, self.moment())
-                self._spawn(self.books.apply([entry]))
-                return
-            self.desk.later.put(entry, at)
+    def _go_on(self, entries: list[Entry]) -> None:
+        """What the commits of their plans leave to do."""
+        rested: list[tuple[Entry, float]] = []
+        for entry in entries:
+            row, action, _, _ = entry.plan
+            if isinstance(action, Send) or entry.row.version > row.version:
+                self.desk.look_again(entry)
+            elif isinstance(action, Wait):
+                self._wait(entry, action.at)
+            else:
+                del self.desk.entries[entry.key]
+                rested.append((entry, action.at if isinstance(action, Rest) else inf))
+        if not self.desk.entries and len(self.unsent) > UNSENT:
+            self.unsent.clear()
+        if len(self.desk.entries) <= self._roomy:
+            self._room.set()
+        if rested:
+            self.books.rested(rested)
+
+    def _wait(self, entry: Entry, at: float) -> None:
+        entry.stale = entry.plan.row.attempt is not None  # another process is busy with it
+        if entry.stale:
+            at = self.clock.now() + FOREIGN_POLL
+        if entry.deadline < at:
+            self.desk.take(entry)
+            entry.planner = self.desk.surrender(entry, self.moment())
+            self._spawn(self.books.apply([entry]))
         else:
-            del self.desk.entries[entry.key]
-            if not self.desk.entries and len(self.unsent) > UNSENT:
-                self.unsent.clear()
-            if len(self.desk.entries) <= self._roomy:
-                self._room.set()
-            self.books.rested(entry, action.at if isinstance(action, Rest) else inf)
+            self.desk.later.put(entry, at)
 
     def throttled(self) -> None:
         """The door has been shut: look at all again, and tell the other processes."""

@@ -15,8 +15,8 @@ from presence_manager.core import change, ending
 from presence_manager.core.decide import Action, Finish, Rest, Send, decide
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
-from presence_manager.core.session import Attempt, Session, Step, Terms, Wish, step
-from presence_manager.core.verdict import Judgement, Verb, Verdict
+from presence_manager.core.session import Attempt, Session, Terms, Wish
+from presence_manager.core.verdict import Verb, Verdict
 
 SEND_WITHIN = 30.0
 """Seconds within which an attempt leaves after its commit; later it is committed anew."""
@@ -33,12 +33,6 @@ class Plan(NamedTuple):
     action: Action
     outcomes: tuple[Outcome, ...] = ()
     delete: bool = False
-
-    def step(self, old: Session) -> Step | None:
-        """The compare-and-set from `old`; None when there is nothing to write."""
-        if self.row is old and not self.outcomes and not self.delete:
-            return None
-        return step(old, self.row, *self.outcomes, delete=self.delete)
 
     def unrecorded(self) -> Plan:
         """The same, where the ledger could not be told."""
@@ -155,10 +149,9 @@ def withdraw(row: Session, now: Now) -> Plan:
 
 def judged(row: Session, attempt: Attempt, verdict: Verdict, now: Now) -> Plan:
     """Apply a verdict and see what comes next."""
-    if row.sweeps and ending.is_simply_gone(row, attempt, verdict):  # the long way says the same
-        kind = Kind.CLEARED if verdict.judgement is Judgement.DONE else Kind.ALREADY_GONE
-        told = ending.outcomes(row, kind, now.at, now.owner, verdict, more=1)
-        simply: Plan = _made(Plan, (row, _GONE[kind], told, True))
+    told = ending.simply_gone(row, attempt, verdict, now.at, now.owner)
+    if told:  # the long way says the same
+        simply: Plan = _made(Plan, (row, _GONE[told[0].kind], told, True))
         return simply
     return conclude(change.advance(row, attempt, verdict, now.owner, now.terms), now, verdict)
 

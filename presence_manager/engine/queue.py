@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -26,7 +26,6 @@ class LaneQueue:
         self._lines = tuple(_Line() for _ in Rank)
         self._waiting = [0 for _ in Rank]  # entries of each rank
         self._turn = 0
-        self._last = Rank.SWEEP
         self._count = 0
         self.bound = 0  # entries with a deadline
         self.deadline = 0.0  # the latest of theirs
@@ -34,20 +33,21 @@ class LaneQueue:
     def __len__(self) -> int:
         return self._count
 
-    def push(self, entry: Entry, *, first: bool = False) -> None:
-        """Queue an entry that is not queued; `first`: before all others of its rank."""
-        entry.queued = True
-        self._count += 1
-        self._waiting[entry.rank] += 1
-        if entry.deadline < inf:
-            entry.bound = True
-            self.bound += 1
-            self.deadline = max(self.deadline, entry.deadline)
-        entry.place = -inf if first else 0.0
-        if entry.rank in CLEARS and not first:
-            life = entry.row.may_live_until
-            entry.place = -life if entry.deadline == inf or life > entry.deadline else 0.0
-        self._lines[entry.rank].add(entry)
+    def push(self, entries: Sequence[Entry]) -> None:
+        """Queue entries of one rank and deadline, none of which is queued."""
+        rank, deadline = entries[0].rank, entries[0].deadline
+        bound, by_life = deadline < inf, rank in CLEARS
+        for entry in entries:
+            entry.queued = True
+            entry.bound = bound
+            life = entry.row.may_live_until if by_life else 0.0
+            entry.place = 0.0 if bound and life <= deadline else -life
+        self._lines[rank].add(entries)
+        self._count += len(entries)
+        self._waiting[rank] += len(entries)
+        if bound:
+            self.bound += len(entries)
+            self.deadline = max(self.deadline, deadline)
 
     def promote(self, entry: Entry, rank: Rank) -> None:
         """Let a queued or future entry wait in a more urgent rank."""
@@ -56,45 +56,48 @@ class LaneQueue:
             self.remove(entry)
             entry.rank = rank
             if queued:
-                self.push(entry)
+                self.push([entry])
 
     def remove(self, entry: Entry) -> None:
         """Take the entry out."""
         if entry.queued:
-            entry.queued = False
-            self._count -= 1
-            rank = entry.rank
-            self._waiting[rank] -= 1
-            if not self._waiting[rank]:  # what was passed over is let go
-                self._lines[rank].clear()
-            if entry.bound:
-                entry.bound = False
-                self.bound -= 1
+            self._gone(entry.rank, [entry])
 
-    def pop(self, *, renewals: bool = True) -> Entry | None:
-        """Return the next entry: every tenth turn goes to the less urgent ranks, in rotation.
+    def take(self, size: int, renewals: int) -> list[Entry]:
+        """Take out up to `size` that may leave together, so many of them renewals at most.
 
-        Without `renewals` those that can wait do.
+        Every tenth turn goes to the less urgent ranks, in rotation. What goes singly goes alone.
         """
-        if not self._count:
-            return None
-        if renewals and self._waiting[self._last] == self._count:  # mostly there is but one rank
-            return self._take(self._last)
-        waiting = [rank for rank in Rank if self._waiting[rank]]
-        if not renewals and waiting and waiting[-1] is Rank.RENEWAL:
-            waiting.pop()
-        if not waiting:
-            return None
-        self._last = waiting[0]
-        if len(waiting) == 1:
-            return self._take(waiting[0])
-        self._turn += 1
-        turn = self._turn % 10 + 1
-        return self._take(waiting[turn] if turn < len(waiting) else waiting[0])
+        taken: list[Entry] = []
+        while len(taken) < size and self._count:
+            waiting = [rank for rank in Rank if self._waiting[rank]]
+            if renewals <= 0 and waiting[-1] is Rank.RENEWAL:
+                waiting.pop()
+                if not waiting:
+                    break
+            rank, most = waiting[0], 1
+            if len(waiting) == 1:  # mostly
+                most = size - len(taken)
+            else:
+                self._turn += 1
+                turn = self._turn % 10 + 1
+                rank = waiting[turn] if turn < len(waiting) else rank
+            if rank is Rank.RENEWAL:
+                most = min(most, renewals)
+            more = self._lines[rank].take(rank, most, alone=not taken)
+            self._gone(rank, more)
+            taken += more
+            if not more or more[-1].singly:
+                break
+            renewals -= len(more) if rank is Rank.RENEWAL else 0
+        return taken
 
     def drain(self) -> list[Entry]:
         """Empty the queue."""
-        return [self._take(rank) for rank in Rank for _ in range(self._waiting[rank])]
+        drained: list[Entry] = []
+        while self._count:
+            drained += self.take(self._count, self._count)
+        return drained
 
     def excess(self, room: int) -> list[Entry]:
         """Take out the entries with a deadline for which there is no room: the last ones."""
@@ -110,10 +113,16 @@ class LaneQueue:
             self.remove(entry)
         return waiting
 
-    def _take(self, rank: Rank) -> Entry:
-        entry = self._lines[rank].pop(rank)
-        self.remove(entry)
-        return entry
+    def _gone(self, rank: Rank, entries: list[Entry]) -> None:
+        for entry in entries:
+            entry.queued = False
+            if entry.bound:
+                entry.bound = False
+                self.bound -= 1
+        self._count -= len(entries)
+        self._waiting[rank] -= len(entries)
+        if not self._waiting[rank]:  # what was passed over is let go
+            self._lines[rank].clear()
 
 
 class _Line:
@@ -132,26 +141,45 @@ class _Line:
         yield from self.row
         yield from (entry for _, _, entry in self.heap)
 
-    def add(self, entry: Entry) -> None:
-        """Let the entry wait behind all whose place is not after its own."""
-        if not self.row or entry.place >= self._last:
-            self._last = entry.place
-            self.row.append(entry)
-        else:
-            heappush(self.heap, (entry.place, next(self._order), entry))
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Let each wait behind all whose place is not after its own."""
+        row, last = self.row, self._last if self.row else -inf
+        for entry in entries:
+            if entry.place >= last:
+                last = entry.place
+                row.append(entry)
+            else:
+                heappush(self.heap, (entry.place, next(self._order), entry))
+        self._last = last
 
     def clear(self) -> None:
         """Let go of all."""
         self.row.clear()
         self.heap.clear()
 
-    def pop(self, rank: Rank) -> Entry:
-        """Take out the first that still waits here; those before it are let go."""
+    def take(self, rank: Rank, most: int, *, alone: bool) -> list[Entry]:
+        """Take out the first that still wait here; those before them are let go.
+
+        One that goes singly is taken only if it is the first, and it may be `alone`.
+        """
+        row = self.row
+        taken: list[Entry] = []
+        while len(taken) < most and (row or self.heap):
+            entry = self._first(rank) if self.heap else row.popleft()
+            if not entry.queued or entry.rank is not rank:
+                continue
+            if entry.singly and (taken or not alone):
+                row.appendleft(entry)
+                self._last = max(self._last, entry.place)
+                break
+            entry.queued = False  # it may stand here in an old place as well
+            taken.append(entry)
+            if entry.singly:
+                break
+        return taken
+
+    def _first(self, rank: Rank) -> Entry:
         row, heap = self.row, self.heap
         while row and not (row[0].queued and row[0].rank is rank):
             row.popleft()
-        while heap and not (heap[0][2].queued and heap[0][2].rank is rank):
-            heappop(heap)
-        if heap and not (row and row[0].place <= heap[0][0]):
-            return heappop(heap)[2]
-        return row.popleft()
+        return row.popleft() if row and row[0].place <= heap[0][0] else heappop(heap)[2]

@@ -60,16 +60,15 @@ class Request:
         except SignInRefused as error:
             lane.gate.stay(len(ready))
             return self._sign_in_refused(ready, error)
-        self._count(ready, verdicts)
-        gone = any(verdict.judgement is Judgement.GONE for verdict in verdicts)
-        self._owed = gone and await lane.books.others_owe()
+        judgements = [verdict.judgement for verdict in verdicts]
+        self._count(ready, verdicts, judgements)
+        self._owed = Judgement.GONE in judgements and await lane.books.others_owe()
         now = self._now = lane.moment()
-        policy = lane.how.policy
-        judged = self._judged
+        planner, policy = self._judged, lane.how.policy
         for entry, (_, attempt), verdict in zip(ready, asks, verdicts, strict=True):
             entry.asked = attempt
             entry.meant = entry.note(attempt, verdict, now.at, policy)
-            entry.planner = judged
+            entry.planner = planner
         return ready
 
     async def _begun(self) -> list[Entry]:
@@ -78,7 +77,7 @@ class Request:
         now = lane.moment()
         send_by = now.at + SEND_WITHIN
 
-        def begun(entry: Entry) -> Plan:
+        def opened(entry: Entry) -> Plan:
             return begin(entry.row, now, lane.number(), send_by)
 
         ready: list[Entry] = []
@@ -90,17 +89,14 @@ class Request:
             if unsent and isinstance(action, Send) and usable(attempt, action, now):
                 ready.append(entry)
             else:
-                entry.planner = begun
+                entry.planner = opened
                 fresh.append(entry)
         if fresh:
-            others: list[Entry] = []
-            for entry in await lane.books.committed(fresh):
-                if self._may_leave(entry):
-                    lane.books.tell(entry)  # a hold may have come between: that ends a clearing
-                    ready.append(entry)
-                else:
-                    others.append(entry)
-            lane.books.deliver(others)
+            begun = await lane.books.committed(fresh)
+            leaving = [entry for entry in begun if self._may_leave(entry)]
+            lane.books.tell(leaving)  # a hold may have come between: that ends a clearing
+            lane.books.deliver([entry for entry in begun if entry not in leaving])
+            ready += leaving
         return ready
 
     async def _still(self, begun: list[Entry]) -> list[Entry]:
@@ -183,22 +179,23 @@ class Request:
         limit = self._lane.how.terms.timeout
         return min(limit, max(1.0, min(ahead) / 2)) if ahead else limit
 
-    def _count(self, ready: list[Entry], verdicts: Sequence[Verdict]) -> None:
+    def _count(
+        self, ready: list[Entry], verdicts: Sequence[Verdict], judgements: list[Judgement]
+    ) -> None:
         """Tell the gate, and the width, what became of the request."""
         lane = self._lane
         gate = lane.gate
         now = lane.clock.now()
         sent_at = verdicts[0].sent_at
-        unsent = accepted = failed = 0
-        refused: list[Verdict] = []
-        for verdict in verdicts:
-            if verdict.judgement is Judgement.THROTTLED:
-                refused.append(verdict)
-            elif verdict.status is not None:
-                accepted += 1
-                failed += verdict.judgement is Judgement.LOST
-            elif verdict.judgement is Judgement.LATER:
-                unsent += 1
+        accepted = judgements.count(Judgement.DONE) + judgements.count(Judgement.GONE)
+        others: list[Verdict] = []
+        if accepted < len(verdicts):
+            others = [v for v in verdicts if v.judgement not in (Judgement.DONE, Judgement.GONE)]
+        refused = [v for v in others if v.judgement is Judgement.THROTTLED]
+        answered = [v for v in others if v.status is not None]
+        accepted += len(answered) - sum(v.status is not None for v in refused)
+        failed = sum(v.judgement is Judgement.LOST for v in answered)
+        unsent = sum(v.judgement is Judgement.LATER and v.status is None for v in others)
         if accepted > failed or refused:
             lane.width.kept()
         elif failed:
@@ -221,7 +218,7 @@ class Request:
                 closed_for=round(gate.closed_until - now, 3),
                 budget=gate.budget.size,
             )
-        if any(v.code == "batchUnavailable" for v in verdicts):
+        if any(v.code == "batchUnavailable" for v in others):
             lane.batching = False
             log.warning("lane.batching_off", tenant=lane.id.tenant)
 
@@ -229,8 +226,8 @@ class Request:
         """Apply the verdict; a clear that should not be tried again now is left for later."""
         now, attempt, verdict = self._now, entry.asked, entry.meant
         row, clearing = entry.row, attempt.verb is Verb.CLEAR
-        gone = clearing and verdict.judgement is Judgement.GONE
-        if gone and self._owed and row.attempt == attempt:  # by a clear that is not in the ledger
+        gone = self._owed and clearing and verdict.judgement is Judgement.GONE
+        if gone and row.attempt == attempt:  # by a clear that is not in the ledger
             row = change.doubt(row, now.at, now.owner, now.terms)
         plan = judged(row, attempt, verdict, now)
         if plan.delete or wants_set(plan.action):

@@ -6,7 +6,8 @@ A lone clear or release is a sweep of one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
@@ -149,7 +150,7 @@ class Sweep:
     taken: int = 0
     done: int = 0
     strangers: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     last: Outcome | None = None
     all_taken: bool = False
     complete: bool = True
@@ -162,22 +163,25 @@ class Sweep:
         """Whether every session taken in has its outcome, and none is to come."""
         return self.all_taken and self.done >= self.taken
 
-    def became(self, outcome: Outcome) -> None:
-        """Count an outcome; a later one of the session replaces one not final, or not recorded."""
-        key, kind = outcome.key, outcome.kind
-        if self.strange and key in self.strange:
-            return
-        if kind.final and outcome.owner != self.owner:
-            self.strange.add(key)
-        before = self.unfinal.pop(key, None) if self.unfinal else None
-        if before is None:
-            self.done += 1
-        else:
-            self.counts[before.kind] -= 1
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        if not (kind.final and outcome.recorded):
-            self.unfinal[key] = outcome
-        self.last = outcome
+    def became(self, outcomes: Iterable[Outcome]) -> None:
+        """Count outcomes; a later one of the session replaces one not final, or not recorded."""
+        for outcome in outcomes:
+            kind = outcome.kind
+            before = None
+            if self.unfinal or self.strange or outcome.owner != self.owner:
+                if outcome.key in self.strange:
+                    continue
+                if kind.final and outcome.owner != self.owner:
+                    self.strange.add(outcome.key)
+                before = self.unfinal.pop(outcome.key, None)
+            if before is None:
+                self.done += 1
+            else:
+                self.counts[before.kind] -= 1
+            self.counts[kind] += 1
+            if not (kind.final and outcome.recorded):
+                self.unfinal[outcome.key] = outcome
+            self.last = outcome
         self.moved.set()
 
     def progress(self, now: float) -> Progress:

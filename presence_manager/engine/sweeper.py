@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from math import inf
 
 import structlog
@@ -45,10 +46,10 @@ class Sweeper:
 
     def became(self, outcomes: Iterable[Outcome]) -> None:
         """Pass each outcome to its sweep, if that is one of this process and still running."""
-        for outcome in outcomes:
-            sweep = self._running.get(outcome.sweep_id)
+        for sweep_id, some in groupby(outcomes, lambda outcome: outcome.sweep_id):
+            sweep = self._running.get(sweep_id)
             if sweep is not None:
-                sweep.became(outcome)
+                sweep.became(some)
 
     async def stop(self) -> None:
         """Fetch no more from the ledger: what waits there is left to the next start."""
@@ -162,7 +163,7 @@ class Sweeper:
         except TimeoutError:
             left = sweep.taken - sweep.done
             log.error("sweep.unanswered", sweep=sweep.id, left=left)
-            sweep.counts[Kind.UNFINISHED] = sweep.counts.get(Kind.UNFINISHED, 0) + left
+            sweep.counts[Kind.UNFINISHED] += left
 
 
 def _tell(progress: Callable[[Progress], None], what: Progress) -> None:

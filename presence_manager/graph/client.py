@@ -88,7 +88,7 @@ class GraphClient:
             text = f"the session is of another Graph than {self._origin}: nothing was sent"
             return [_not_sent(Judgement.DENIED, now, now, "otherOrigin", text)] * len(asks)
         parts: list[wire.Part] = []
-        send_by: list[float] = []
+        send_by = inf
         held: dict[int, Verdict] = {}  # those that do not leave, by their place
         for place, (key, attempt) in enumerate(asks):
             try:
@@ -101,10 +101,10 @@ class GraphClient:
                 held[place] = _not_sent(Judgement.LATER, now, now, "tooLate", _TOO_LATE)
                 continue
             parts.append(part)
-            send_by.append(attempt.send_by)
+            send_by = min(send_by, attempt.send_by)
         if not parts:
             return list(held.values())
-        verdicts = await self._attempt(lane, parts, min(send_by), timeout)
+        verdicts = await self._attempt(lane, parts, send_by, timeout)
         for place, verdict in held.items():
             verdicts.insert(place, verdict)
         return verdicts
@@ -228,9 +228,10 @@ _TOO_LATE: Final = "the attempt could not leave by its send_by: nothing was sent
 def _check(lane: LaneId, asks: Sequence[tuple[Key, Attempt]]) -> None:
     if len(asks) > wire.BATCH_MAX:
         raise ValueError(f"one request takes up to {wire.BATCH_MAX} sessions, not {len(asks)}")
-    if len({key.user for key, _ in asks}) != len(asks):
+    users = {user: where for (where, user), _ in asks}
+    if len(users) != len(asks):
         raise ValueError("one request cannot ask twice for one user")
-    if any(key.lane != lane for key, _ in asks):
+    if any(where != lane for where in users.values()):
         raise ValueError("all sessions of one request must be of its lane")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from presence_manager.core.key import Key, is_guid
 from presence_manager.core.pair import Pair, checked_lease
@@ -19,6 +19,9 @@ BATCH_MAX: Final = 20
 """Requests that one $batch may carry."""
 ITEM_IDS: Final = tuple(str(index) for index in range(BATCH_MAX))
 """The ids of a batch's items, by position."""
+
+
+_made: Any = tuple.__new__
 
 
 class Part(NamedTuple):
@@ -41,15 +44,18 @@ def part(key: Key, attempt: Attempt) -> Part:
     Raises ValueError for an id that is not a GUID, which could change the path, and for a lease
     outside of Graph's bounds. Nothing else of a key or attempt reaches a path.
     """
-    user = _checked(key.user, "a user")
-    if attempt.verb is Verb.CLEAR:
-        return Part(f"/users/{user}/presence/clearPresence", _clear_body(key.lane.app))
-    if attempt.pair is None:
+    (_, app, _), user = key
+    if not is_guid(user):
+        raise ValueError(f"{user[:60]!a} is not the id of a user: nothing was sent")
+    verb, _, _, _, _, pair, lease = attempt
+    if verb is Verb.CLEAR:
+        what, body = "clearPresence", _clear_body(app)
+    elif pair is None:
         raise ValueError("a set needs a pair")
-    return Part(
-        f"/users/{user}/presence/setPresence",
-        _set_body(key.lane.app, attempt.pair, attempt.lease),
-    )
+    else:
+        what, body = "setPresence", _set_body(app, pair, lease)
+    made: Part = _made(Part, (f"/users/{user}/presence/{what}", body))
+    return made
 
 
 def single(root: str, one: Part) -> Request:
@@ -73,14 +79,14 @@ def batch(root: str, parts: Sequence[Part]) -> Request:
 
 @lru_cache(maxsize=256)
 def _clear_body(app: str) -> str:
-    return json.dumps({"sessionId": _checked(app, "an application")}, separators=(",", ":"))
+    return json.dumps({"sessionId": _checked(app)}, separators=(",", ":"))
 
 
 @lru_cache(maxsize=1024)
 def _set_body(app: str, pair: Pair, lease: float) -> str:
     return json.dumps(
         {
-            "sessionId": _checked(app, "an application"),
+            "sessionId": _checked(app),
             "availability": pair.availability,
             "activity": pair.activity,
             "expirationDuration": duration(lease),
@@ -95,7 +101,7 @@ def duration(seconds: float) -> str:
     return f"PT{whole}S" if whole % 60 else f"PT{whole // 60}M"
 
 
-def _checked(text: str, what: str) -> str:
-    if not is_guid(text):
-        raise ValueError(f"{text[:60]!a} is not the id of {what}: nothing was sent")
-    return text
+def _checked(app: str) -> str:
+    if not is_guid(app):
+        raise ValueError(f"{app[:60]!a} is not the id of an application: nothing was sent")
+    return app

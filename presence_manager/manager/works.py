@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -107,7 +107,7 @@ class Works:
             clock=clock,
             owner=owner,
             window=settings.graph.budget_window,
-            gone=lambda row: self.rested(row, inf),
+            gone=lambda row: self.rested([(row, inf)]),
             not_now=self.unrecorded.owed,
         )
         self.recovery = Recovery(
@@ -152,10 +152,11 @@ class Works:
         held = self.renewer.held[lane_id] + len(lane)
         return shortest_lease(held, lane.gate.budget.size / lane.gate.window / 2)
 
-    def rested(self, row: Session, at: float) -> None:
-        """A session came to rest."""
-        self.renewer.schedule(row.key, at)
-        self.on_rest(row)
+    def rested(self, rows: Iterable[tuple[Session, float]]) -> None:
+        """Sessions came to rest."""
+        for row, at in rows:
+            self.renewer.schedule(row.key, at)
+            self.on_rest(row)
 
     def refused(self, key: Key, name: str, verdict: Verdict) -> None:
         """A hold was refused for good."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from presence_manager import HoldRefused, HoldRequest, Kind
+from presence_manager.core.decide import Finish
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.pair import PAIRS
 from presence_manager.core.session import Attempt, Known, Session, Terms, Wish
@@ -117,7 +118,7 @@ def test_what_is_over_when_the_sign_in_is_refused_is_neither_dropped_nor_failed(
 
 def test_a_ghost_is_left_alone() -> None:
     row = Session(key=KEY)  # another process has finished it, and nothing is known of it
-    assert conclude(row, moment()).step(row) is None
+    assert conclude(row, moment()) == (row, Finish(Kind.NEVER_SET, gone=True), (), False)
 
 
 # -- requests -----------------------------------------------------------------------------------
@@ -214,7 +215,7 @@ def test_a_deadline_that_is_over_waits_for_nobody() -> None:
     desk = Desk(Gate(GateTerms()), lambda: None)
     attempt = Attempt(Verb.SET, "another", 1, START + 30.0, "w", PAIRS[0], 600.0)
     row = Session(key=KEY, version=3, known=Known.SHOWN, attempt=attempt, sweeps=("one",))
-    desk.put(row, Rank.SWEEP, START - 0.001, None, START)
+    desk.put([row], Rank.SWEEP, START - 0.001, None, START)
     [entry], stale = desk.look(moment())
     assert (entry.key, stale) == (KEY, [])
     plan = entry.planner(entry)
@@ -345,8 +346,8 @@ async def test_what_is_tracked_may_be_held_already() -> None:
 def test_an_older_row_does_not_replace_a_newer_one_at_the_desk() -> None:
     desk = Desk(Gate(GateTerms()), lambda: None)
     newer = Session(key=KEY, version=5, known=Known.SHOWN)
-    desk.put(newer, Rank.SET, inf, None, START)
-    desk.put(newer._replace(version=4), Rank.RELEASE, inf, None, START)
+    desk.put([newer], Rank.SET, inf, None, START)
+    desk.put([newer._replace(version=4)], Rank.RELEASE, inf, None, START)
     entry = desk.entries[KEY]
     assert entry.row is newer
     assert entry.rank is Rank.RELEASE

@@ -24,14 +24,14 @@ KEY = Key(LANE, user(1))
 def test_what_another_process_did_is_counted_once() -> None:
     sweep = Sweep(started=START, owner="me", taken=3, all_taken=True)
     outcome = Outcome(KEY, Kind.CLEARED, sweep.id, START, owner="another")
-    sweep.became(outcome)
-    sweep.became(outcome)  # a lane looked it up, and all was looked through as well
+    sweep.became([outcome])
+    sweep.became([outcome])  # a lane looked it up, and all was looked through as well
     assert (sweep.done, sweep.counts, sweep.finished) == (1, {Kind.CLEARED: 1}, False)
     failed = outcome._replace(key=KEY._replace(user=user(2)), kind=Kind.FAILED, owner="me")
-    sweep.became(failed)
-    sweep.became(failed._replace(kind=Kind.CLEARED))
+    sweep.became([failed])
+    sweep.became([failed._replace(kind=Kind.CLEARED)])
     assert (sweep.done, sweep.counts[Kind.CLEARED], sweep.counts[Kind.FAILED]) == (2, 2, 0)
-    sweep.became(outcome._replace(key=KEY._replace(user=user(3)), owner="me"))
+    sweep.became([outcome._replace(key=KEY._replace(user=user(3)), owner="me")])
     assert sweep.finished
 
 
