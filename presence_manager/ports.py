@@ -145,13 +145,15 @@ class Budget(NamedTuple):
 
     `proven` is the number of requests per window that Graph is known to accept (0: unknown).
     `closed_until` is when the lane may send again. `probe_at` is when more than `proven` may be
-    tried again, and `probe_wait` how many seconds the last refused try put that off.
+    tried again, and `probe_wait` how many seconds the last refused try put that off. `closed_at`
+    is when `closed_until` was written, by the same clock.
     """
 
     proven: int = 0
     closed_until: float = 0.0
     probe_at: float = 0.0
     probe_wait: float = 0.0
+    closed_at: float = 0.0
 
 
 Uses = tuple[tuple[float, int], ...]

@@ -227,7 +227,7 @@ class Books:
             if row.version != entry.row.version:
                 entry.see(now.adopt(row))
             entry.stale = False
-            entry.planner = lambda entry: take_over(entry.row, now, dead)
+            entry.planner = lambda entry: take_over(entry.row, now, entry.waited(now.at), dead)
         await self.apply(entries)
 
     async def others_owe(self) -> bool:

@@ -80,20 +80,18 @@ class LaneBudget:
         proven = self._accepted.total(now) + others
         self.size = min(max(LEAST_BUDGET, proven), self.ceiling)
 
-    def learn(self, budget: Budget) -> bool:
-        """Take over what another process has written; whether that was news."""
-        if budget == self.known:
-            return False
-        self.known = budget
-        if self.learning and budget.proven:
+    def learn(self, budget: Budget, now: float) -> None:
+        """Take over what another process has written; its clock may be ahead."""
+        if budget != self.known and self.learning and budget.proven:
             self.size = min(budget.proven, self.ceiling)
-            self._probe_at, self._probe_wait = budget.probe_at, budget.probe_wait
-        return True
+            self._probe_at = min(budget.probe_at, now + budget.probe_wait)
+            self._probe_wait = budget.probe_wait
+        self.known = budget
 
-    def lesson(self, closed_until: float) -> Budget | None:
+    def lesson(self, closed_until: float, closed_at: float) -> Budget | None:
         """What the ledger should know by now; None if it does."""
         proven = self.known.proven
         if self.learning and (proven or self.size != self._first):
             proven = self.size
-        lesson = Budget(proven, closed_until, self._probe_at, self._probe_wait)
+        lesson = Budget(proven, closed_until, self._probe_at, self._probe_wait, closed_at)
         return None if lesson == self.known else lesson

@@ -200,7 +200,7 @@ class Desk:
         if isinstance(action, Wait):
             if entry.deadline < now.at:
                 return self.surrender(entry, now)
-            return lambda entry: take_over(entry.row, now)
+            return lambda entry: take_over(entry.row, now, entry.waited(now.at))
         if not isinstance(action, Send):
             return lambda entry: withdraw(entry.row, now)
         if self.refusal is not None:

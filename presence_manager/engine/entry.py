@@ -62,7 +62,8 @@ class Entry(Waiting):
     `not_before` is when it may be tried again, `tries` counts the tries in a row that failed since
     `since`, and `spent` says that they were enough. `refusals` counts tokens refused in a row.
     `singly` keeps it out of batches. `stale` says that another process is about to change the
-    row. `missing` are sweeps that another process has finished for us.
+    row, and `met` the attempt of it that stands in the way, and when that was met. `missing` are
+    sweeps that another process has finished for us.
     """
 
     __slots__ = (
@@ -89,6 +90,7 @@ class Entry(Waiting):
     refusals = 0
     singly = False
     stale = False
+    met: tuple[Attempt | None, float] = (None, 0.0)
     missing: tuple[str, ...] = ()
     refused: dict[str, Verdict] | None = None
 
@@ -114,6 +116,12 @@ class Entry(Waiting):
         self.decided = self.row
         self.send = action if isinstance(action, Send) else None
         return action
+
+    def waited(self, now: float) -> float:
+        """Seconds for which the attempt that stands in the way has been open before our eyes."""
+        if self.met[0] != self.row.attempt:
+            self.met = self.row.attempt, now
+        return now - self.met[1]
 
     def see(self, row: Session) -> None:
         """Take the row as the ledger has it now."""

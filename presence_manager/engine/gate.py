@@ -11,6 +11,7 @@ from __future__ import annotations
 from math import inf
 
 from presence_manager.engine.budget import GateTerms, LaneBudget
+from presence_manager.engine.door import Door
 from presence_manager.engine.window import Window
 from presence_manager.ports import Budget, Draw, Share, Uses, slots
 
@@ -18,8 +19,6 @@ FIRST_WAIT = 1.0
 """Seconds to wait after a 429 that names no time."""
 LONGEST_WAIT = 300.0
 """Seconds to which the wait after repeated refusals grows by itself; Graph may ask for more."""
-CLOSED_AT_MOST = 3600.0
-"""Seconds for which a door that another process found shut is believed to be."""
 STRIKES = 4
 """Refusals soon after one another that are taken for the limit, whatever Retry-After says."""
 LIES = 2
@@ -54,7 +53,7 @@ class Gate:
     def __init__(self, terms: GateTerms) -> None:
         self.window = terms.window
         self.budget = LaneBudget(terms)
-        self.closed_until = 0.0
+        self.door = Door()
         self.sent = 0
         self.refused = 0
         self._timeout = terms.timeout
@@ -92,6 +91,11 @@ class Gate:
         self._slots = 0  # they were drawn of the other one
         self._ask_at = 0.0
         self._probing = False
+
+    @property
+    def closed_until(self) -> float:
+        """When the door is open again."""
+        return self.door.until
 
     # -- may it leave? ----------------------------------------------------------------------
 
@@ -165,7 +169,7 @@ class Gate:
         return Draw(now, self.uses(now), want, limit, now + self._worst())
 
     def granted(self, draw: Draw, share: Share) -> None:
-        """Take what the ledger granted, and what the other processes have learned."""
+        """Take what the ledger granted."""
         now = draw.now
         self._slots += share.granted
         self._slots_until = now + SLOTS_LIFE
@@ -174,17 +178,15 @@ class Gate:
         if draw.want and not share.granted and probed:
             ends = self._past.first_end(now), self._first_of_others(now)
             self._ask_at = max(now + 0.05, min(ends))
-        self.learn(share.budget, now)
 
-    def learn(self, budget: Budget, now: float) -> None:
-        """Take over what the ledger knows, if another process has written it."""
-        if self.budget.learn(budget):
-            until = min(budget.closed_until, now + CLOSED_AT_MOST)
-            self.closed_until = max(self.closed_until, until)
+    def learn(self, budget: Budget, asked: float, now: float) -> None:
+        """Take over what the ledger, asked at `asked`, has said by `now`."""
+        self.door.learn(budget, self.budget.known, asked, now)
+        self.budget.learn(budget, now)
 
-    def lesson(self) -> Budget | None:
+    def lesson(self, now: float) -> Budget | None:
         """What the ledger should know by now; None if it does."""
-        return self.budget.lesson(self.closed_until)
+        return self.budget.lesson(*self.door.lesson(self.budget.known, now))
 
     def uses(self, now: float) -> Uses:
         """The slots in use: those of the past, and those that are out or may still leave."""
@@ -251,7 +253,7 @@ class Gate:
             self._judge(now, max(retry_after or 0.0, self._wait))
             self._shut_at = now
             self._testing = True
-        self.closed_until = max(self.closed_until, now + max(retry_after or 0.0, self._wait))
+        self.door.shut(now + max(retry_after or 0.0, self._wait))
 
     def _judge(self, now: float, wait: float) -> None:
         """Find out whether the refusal says something about the budget."""

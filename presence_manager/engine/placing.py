@@ -12,8 +12,7 @@ from presence_manager.core.session import Session, Step, Wish, step
 from presence_manager.core.verdict import Verb
 from presence_manager.engine.entry import Rank
 from presence_manager.engine.lanes import Lanes
-from presence_manager.engine.plan import attempt_for
-from presence_manager.engine.request import SEND_WITHIN
+from presence_manager.engine.plan import SEND_WITHIN, attempt_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,6 +7,7 @@ again on the row as it is now.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -16,6 +17,9 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Attempt, Session, Terms, Wish
 from presence_manager.core.verdict import Verb, Verdict
+
+SEND_WITHIN = 30.0
+"""Seconds within which an attempt leaves after its commit; later it is committed anew."""
 
 _made: Any = tuple.__new__  # a third of the time of a call by name, on the busiest path
 
@@ -195,11 +199,20 @@ def wants_set(action: Action) -> bool:
     return isinstance(action, Send) and action.verb is Verb.SET
 
 
-def take_over(row: Session, now: Now, dead: frozenset[str] = frozenset()) -> Plan:
-    """Close another process's attempt if that process is dead or its time is long over."""
+def take_over(
+    row: Session, now: Now, waited: float = 0.0, dead: frozenset[str] = frozenset()
+) -> Plan:
+    """Close another process's attempt if that process is dead or its time is long over.
+
+    It is by the clock that wrote it, where Graph's tells what that one says; or when we have
+    `waited` for longer than it takes. That of a sweep may wait for its turn for any time.
+    """
     attempt = row.attempt
     if attempt is not None and attempt.owner != now.owner:
-        over = now.at >= attempt.send_by + now.terms.timeout + now.terms.margin
+        takes = now.terms.timeout + now.terms.margin
+        over = waited >= SEND_WITHIN + takes and attempt.send_by < inf
+        if row.clock == attempt.owner and (certain := now.certain(row)) is not None:
+            over = over or certain >= attempt.send_by + takes
         if over or attempt.owner in dead:
             row = change.abandon(row, now.at, now.owner, now.terms)
     return conclude(row, now)

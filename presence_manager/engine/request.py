@@ -18,6 +18,7 @@ from presence_manager.engine import whole
 from presence_manager.engine.bundle import Bundle
 from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.plan import (
+    SEND_WITHIN,
     Plan,
     begin,
     given_up,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-SEND_WITHIN = 30.0
-"""Seconds within which an attempt leaves after its commit; later it is committed anew."""
 SIGN_IN_PAUSE = 5.0
 """Seconds for which a refused sign-in is taken as the answer to all that comes."""
 GRACE = 0.5

@@ -51,10 +51,12 @@ class LaneShare:
         try:
             async with asyncio.timeout(WITHIN):
                 if not self._known:
-                    gate.learn(await self._ledger.budget(self._lane), draw.now)
+                    budget = await self._ledger.budget(self._lane)
+                    gate.learn(budget, draw.now, self._clock.now())
                     self._known = True
                     draw = gate.draw(self._clock.now(), draw.want) or draw._replace(want=0)
                 share = await self._ledger.draw(self._lane, self._owner, draw)
+                gate.learn(share.budget, draw.now, self._clock.now())
                 self._drawn = True
         except (LedgerError, TimeoutError) as error:
             log.error("ledger.failed", error=str(error) or "it does not answer")
@@ -66,7 +68,7 @@ class LaneShare:
 
     async def teach(self) -> None:
         """Write down what the gate has learned; a ledger that fails is told the next time."""
-        lesson = self._gate.lesson()
+        lesson = self._gate.lesson(self._clock.now())
         if lesson is None:
             return
         try:
@@ -85,7 +87,8 @@ class LaneShare:
     @property
     def _unsettled(self) -> bool:
         """Whether somebody else should know what was learned, or given back."""
-        return self._gate.lesson() is not None or (self._drawn and bool(self._gate.others))
+        lesson = self._gate.lesson(self._clock.now())
+        return lesson is not None or (self._drawn and bool(self._gate.others))
 
     async def settle(self) -> None:
         """Tell the other processes, and the next start, what was learned and what is in use."""
@@ -96,6 +99,8 @@ class LaneShare:
         try:
             now = self._clock.now()
             draw = Draw(now, self._gate.uses(now))
-            self._gate.granted(draw, await self._ledger.draw(self._lane, self._owner, draw))
+            share = await self._ledger.draw(self._lane, self._owner, draw)
+            self._gate.granted(draw, share)
+            self._gate.learn(share.budget, now, self._clock.now())
         except LedgerError as error:
             log.error("ledger.failed", error=str(error))

@@ -101,7 +101,7 @@ async def test_budgets_1_and_2_what_was_last_saved(ledger: Ledger) -> None:
 
 
 async def test_budgets_1_and_2_all_of_it_comes_back(ledger: Ledger) -> None:
-    whole = Budget(700, 1.5, 2.5, 600.0)
+    whole = Budget(700, 1.5, 2.5, 600.0, 0.75)
     await ledger.save_budget(LANE, whole)
     assert await ledger.budget(LANE) == whole
     assert (await ledger.draw(LANE, "me", Draw(0.0))).budget == whole

@@ -182,7 +182,8 @@ class Ledgers(RuleBasedStateMachine):
 
     @rule(lane=st.sampled_from(LANES), proven=st.integers(0, 9), until=st.floats(0.0, 9.0))
     def save_budget(self, lane: LaneId, proven: int, until: float) -> None:
-        self.both(lambda ledger: ledger.save_budget(lane, Budget(proven, until)))
+        budget = Budget(proven, until, closed_at=until - 9.5)
+        self.both(lambda ledger: ledger.save_budget(lane, budget))
 
     @rule(
         lane=st.sampled_from(LANES),

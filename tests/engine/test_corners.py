@@ -15,13 +15,12 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.pair import PAIRS
 from presence_manager.core.session import Attempt, Known, Session, Terms, Wish
 from presence_manager.core.verdict import Judgement, Verb, Verdict
-from presence_manager.engine import request
 from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.commit import commit
 from presence_manager.engine.desk import Desk
 from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.gate import Gate
-from presence_manager.engine.plan import Now, begin, conclude, refuse
+from presence_manager.engine.plan import SEND_WITHIN, Now, begin, conclude, refuse
 from presence_manager.engine.shield import to_the_end
 from presence_manager.engine.unrecorded import Debt
 from presence_manager.errors import LedgerError, SignInRefused
@@ -183,7 +182,7 @@ async def test_an_attempt_whose_commit_took_too_long_is_committed_anew() -> None
     graph, ledger = FakeGraph(), SlowLedger()
     async with manager(graph, ledger) as presence:
         hold = await presence.hold(U, "Busy")
-        ledger.delay = request.SEND_WITHIN + 1.0
+        ledger.delay = SEND_WITHIN + 1.0
         loop = asyncio.get_running_loop()
         loop.call_later(400.0, setattr, ledger, "delay", 0.0)  # one renewal begins before
         await asyncio.sleep(500.0)

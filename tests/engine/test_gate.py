@@ -350,7 +350,7 @@ class TestGate:
     )
     def test_a_window_that_others_have_used_is_probed_at_once(self, wait: float, pace: int) -> None:
         gate = Gate(GateTerms())
-        gate.learn(Budget(4000, 0.0, 0.0, wait), 0.0)
+        gate.learn(Budget(4000, 0.0, 0.0, wait), 0.0, 0.0)
         draw = gate.draw(0.0, 5000)
         assert draw is not None
         gate.granted(draw, Share(0, ((29.0, 4000),), gate.budget.known))
@@ -386,7 +386,7 @@ async def test_a_budget_that_is_changed_counts_from_now_on_and_for_what_waits() 
 
 def test_a_budget_that_learns_again_begins_with_what_is_known() -> None:
     budget = LaneBudget(GateTerms(budget=50))
-    budget.learn(Budget(proven=2000))
+    budget.learn(Budget(proven=2000), 0.0)
     assert budget.size == 50
     budget.change(GateTerms(ceiling=1800))
     assert (budget.size, budget.learning) == (1800, True)
@@ -407,12 +407,12 @@ def test_a_budget_that_is_raised_is_drawn_of_at_once() -> None:
 
 def test_a_fixed_budget_learns_nothing_from_other_processes_but_that_the_door_is_shut() -> None:
     gate = Gate(GateTerms(budget=50))
-    gate.learn(Budget(proven=7_000, closed_until=9.0, probe_at=8.0, probe_wait=600.0), 1.0)
+    gate.learn(Budget(proven=7_000, closed_until=9.0, probe_at=8.0, probe_wait=600.0), 1.0, 1.0)
     assert gate.budget.size == 50
     assert gate.closed_until == 9.0
     assert not gate.budget.may_probe(99.0)
     learning = Gate(GateTerms())
-    learning.learn(Budget(closed_until=9.0), 1.0)
+    learning.learn(Budget(closed_until=9.0), 1.0, 1.0)
     assert learning.budget.size == 1500, "nobody has proven anything yet"
-    learning.learn(Budget(proven=70_000), 1.0)
+    learning.learn(Budget(proven=70_000), 1.0, 1.0)
     assert learning.budget.size == 10_000, "no more than the ceiling"

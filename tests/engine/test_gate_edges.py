@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from presence_manager.engine.budget import GateTerms, LaneBudget
-from presence_manager.engine.gate import CLOSED_AT_MOST, SLOTS_LIFE, SOON, Gate
+from presence_manager.engine.gate import SLOTS_LIFE, SOON, Gate
 from presence_manager.ports import Draw, Share
 
 from .test_gate_rules import AT, FIRST, give, refuse, used
@@ -110,15 +110,6 @@ class TestDraws:
         assert gate.draw(AT, 5) is None
         assert gate.next_free(AT) == pytest.approx(AT + 0.05)
 
-    def test_a_grant_brings_what_others_have_learned(self) -> None:
-        other = used()
-        refuse(other, AT, 20.0)
-        lesson = other.lesson()
-        assert lesson is not None
-        gate = Gate(GateTerms())
-        gate.granted(Draw(AT, (), 5, FIRST, AT + 45.0), Share(5, (), lesson))
-        assert gate.closed_until == AT + 20.0
-
 
 class TestPace:
     def test_a_full_round_waits_for_its_answers(self) -> None:
@@ -202,13 +193,6 @@ class TestCounts:
 
 
 class TestLessons:
-    def test_what_is_no_news_shuts_the_door_no_longer(self) -> None:
-        gate = Gate(GateTerms())
-        known = gate.budget.known._replace(closed_until=AT + 2 * CLOSED_AT_MOST)
-        gate.learn(known, AT)
-        gate.learn(known, AT + 100.0)
-        assert gate.closed_until == AT + CLOSED_AT_MOST
-
     @pytest.mark.parametrize("lost", [0, 1])
     def test_a_try_that_proved_more_ends_the_long_wait_for_the_next(self, lost: int) -> None:
         gate = probing()
@@ -230,6 +214,6 @@ class TestLessons:
         assert draw.limit == CEILING
         gate.accept(at, at, 1)
         assert gate.budget.size == full + 1 - lost
-        lesson = gate.lesson()
+        lesson = gate.lesson(at)
         assert lesson is not None
         assert (lesson.probe_wait == 0.0) == (not lost)

@@ -145,7 +145,7 @@ class TestLies:
 
     def test_until_then_one_more_is_tried_than_the_budget_has(self) -> None:
         gate = used(ours=9.0, count=20)
-        gate.learn(Budget(proven=20), AT)
+        gate.learn(Budget(proven=20), AT, AT)
         gate.accept(AT - 40, AT - 40, SOON)
         refuse(gate, AT, 0.125)
         gate._slots = 0
@@ -258,7 +258,7 @@ class TestCapacity:
     def test_one_that_learns_may_find_its_ceiling_unless_it_may_not_try(self) -> None:
         gate = Gate(GateTerms())
         assert gate.capacity(AT, AT + 30.0) == 20_000
-        gate.learn(Budget(FIRST, 0.0, AT + 30.0, 600.0), AT)
+        gate.learn(Budget(FIRST, 0.0, AT + 30.0, 600.0), AT, AT)
         assert gate.capacity(AT, AT + 30.0) == 2 * FIRST
         assert gate.capacity(AT, AT + 30.1) == 20_000
         fixed = LaneBudget(GateTerms(budget=50, ceiling=90))
@@ -274,7 +274,7 @@ def test_its_repr_says_what_is_in_use() -> None:
 
 def test_a_budget_that_is_fixed_later_on_is_its_own_ceiling() -> None:
     budget = LaneBudget(GateTerms())
-    budget.learn(Budget(proven=30))
+    budget.learn(Budget(proven=30), AT)
     budget.change(GateTerms(budget=60))
     assert (budget.size, budget.ceiling, budget.learning) == (60, 60, False)
     budget.change(GateTerms(ceiling=900))
@@ -297,18 +297,20 @@ def test_one_renewal_may_leave_however_small_the_budget() -> None:
 
 def test_the_ledger_is_told_what_it_does_not_know() -> None:
     budget = LaneBudget(GateTerms())
-    assert budget.lesson(0.0) is None, "nothing was learned"
-    assert budget.lesson(9.0) == Budget(0, 9.0, 0.0, 0.0)
+    assert budget.lesson(0.0, 0.0) is None, "nothing was learned"
+    assert budget.lesson(9.0, 8.0) == Budget(0, 9.0, 0.0, 0.0, 8.0)
     budget.accepted(AT, AT, 2000, probing=True)
-    assert budget.lesson(0.0) == Budget(2000, 0.0, 0.0, 0.0)
-    budget.learn(Budget(2000))
-    assert budget.lesson(0.0) is None
+    assert budget.lesson(0.0, 0.0) == Budget(2000, 0.0, 0.0, 0.0)
+    budget.learn(Budget(2000), AT)
+    assert budget.lesson(0.0, 0.0) is None
     budget.refused(AT + 40, 30, probing=True)
-    assert budget.lesson(9.0) == Budget(30, 9.0, AT + 640, 600.0)
+    assert budget.lesson(9.0, 8.0) == Budget(30, 9.0, AT + 640, 600.0, 8.0)
     fixed = LaneBudget(GateTerms(budget=50))
-    assert fixed.lesson(9.0) == Budget(0, 9.0, 0.0, 0.0)
-    fixed.learn(Budget(proven=700))
-    assert fixed.lesson(9.0) == Budget(700, 9.0, 0.0, 0.0), "what others have proven stays"
+    assert fixed.lesson(9.0, 8.0) == Budget(0, 9.0, 0.0, 0.0, 8.0)
+    fixed.learn(Budget(proven=700), AT)
+    assert fixed.lesson(9.0, 8.0) == Budget(700, 9.0, 0.0, 0.0, 8.0), (
+        "what others have proven stays"
+    )
 
 
 class TestReckoned:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from presence_manager import HoldRequest, Kind, LedgerError
+from presence_manager import HoldRequest, HoldTimeout, Kind, LedgerError
 from presence_manager.core.key import Key, LaneId
 from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.gate import Gate
@@ -309,3 +309,27 @@ async def test_a_sweep_hears_of_a_hold_that_comes_while_a_clear_is_written_down_
             report = await sweep
         assert report.counts == {Kind.SUPERSEDED: 1}
         assert graph.shown(U) == "Busy/InACall"
+
+
+@pytest.mark.parametrize("ahead", [0.0, 86_400.0, -86_400.0])
+def test_an_attempt_of_a_living_process_stands_whatever_the_clock_of_another_says(
+    ahead: float,
+) -> None:
+    """Seeds 761001671 and 761002029 of the simulator, in small."""
+
+    @virtual
+    async def story() -> None:
+        ledger = SharedLedger()
+        graph = FakeGraph(latency=5.0)
+        theirs = FakeGraph(clock=LoopClock(ahead), sessions=graph.sessions)
+        async with manager(graph, ledger) as one, manager(theirs, ledger) as two:
+            holding = asyncio.create_task(one.hold(U, "Busy"))
+            await asyncio.sleep(1.0)  # it is on its way
+            outcome = await two.clear(U, deadline=20.0)
+            assert outcome.kind is Kind.CLEARED
+            assert graph.sent == [("set", U), ("clear", U)]
+            assert not theirs.sent, "the set was open until then"
+            with pytest.raises(HoldTimeout):
+                await holding
+
+    story()

@@ -439,10 +439,10 @@ async def test_a_clear_that_could_not_leave_without_the_ledger_explains_no_404()
     async with manager(graph, ledger) as presence:
         await presence.hold(U, "Busy")
         ledger.writes = False
-        presence._works.lanes[next(iter(graph.sessions)).lane].gate.closed_until = inf
+        presence._works.lanes[next(iter(graph.sessions)).lane].gate.door.until = inf
         outcome = await presence.clear(U, deadline=1.0)
         assert (outcome.kind, outcome.recorded) == (Kind.UNFINISHED, False)
-        presence._works.lanes[next(iter(graph.sessions)).lane].gate.closed_until = 0.0
+        presence._works.lanes[next(iter(graph.sessions)).lane].gate.door.until = 0.0
         graph.sessions.clear()  # somebody else was faster
         ledger.writes = True
         await until_told(presence)
@@ -566,10 +566,10 @@ async def test_a_set_whose_answer_the_ledger_was_not_told_of_has_left() -> None:
         await asyncio.sleep(0.5)
         ledger.writes = False
         (lane,) = presence._works.lanes
-        lane.gate.closed_until = inf
+        lane.gate.door.until = inf
         assert (await presence.clear(U, deadline=2.0)).kind is Kind.UNFINISHED
         assert [verb for verb, _ in graph.sent] == ["set"]
-        ledger.writes, lane.gate.closed_until = True, 0.0
+        ledger.writes, lane.gate.door.until = True, 0.0
         graph.sessions[Key(lane.id, U)] = PAIRS[0]  # it is applied late
         assert (await presence.clear(U, deadline=60.0)).kind is Kind.CLEARED
         assert graph.sessions == {}

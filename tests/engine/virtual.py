@@ -65,9 +65,12 @@ def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
     return run
 
 
+@dataclass(frozen=True)
 class LoopClock:
+    ahead: float = 0.0
+
     def now(self) -> float:
-        return START + asyncio.get_running_loop().time()
+        return START + self.ahead + asyncio.get_running_loop().time()
 
 
 def elapsed() -> float:
@@ -84,7 +87,7 @@ class FakeGraph:
 
     `answers[user]` are statuses for its next attempts (None: the answer is lost; negative: lost,
     but applied). `latency` is in seconds. `requests` are (time, [(verb, user)]). `ahead` is by how
-    many seconds Graph's clock is ahead, None if it is not known.
+    many seconds Graph's clock is ahead, None if it is not known. `clock` is the caller's.
     """
 
     latency: float = 0.0
@@ -96,6 +99,7 @@ class FakeGraph:
     refuse_sign_in: Exception | None = None
     closed: bool = False
     ahead: float | None = 0.0
+    clock: LoopClock = field(default_factory=LoopClock)
 
     async def send(
         self, lane: LaneId, asks: Sequence[tuple[Key, Attempt]], timeout: float
@@ -106,7 +110,7 @@ class FakeGraph:
         assert all(key.lane == lane for key, _ in asks)
         if self.refuse_sign_in is not None:
             raise self.refuse_sign_in
-        sent_at = LoopClock().now()
+        sent_at = self.clock.now()
         self.requests.append((elapsed(), [(a.verb.value, k.user) for k, a in asks]))
         self.limits.append(timeout)
         orders = [self.answers[key.user].pop(0) if self.answers[key.user] else 0 for key, _ in asks]
@@ -114,7 +118,7 @@ class FakeGraph:
         if self.before is not None:
             await self.before()
         await asyncio.sleep(timeout if hang else min(self.latency, timeout))
-        at = LoopClock().now()
+        at = self.clock.now()
         return [
             self._judge(key, attempt, order, sent_at, at)
             for (key, attempt), order in zip(asks, orders, strict=True)
@@ -251,4 +255,4 @@ def settings(**changes: Any) -> Settings:
 def manager(fake: FakeGraph, ledger: MemoryLedger | None = None, **changes: Any) -> PresenceManager:
     """A manager on the fake Graph and a ledger in memory, in virtual time."""
     door: Any = Door(ledger) if isinstance(ledger, SharedLedger) else ledger or MemoryLedger()
-    return PresenceManager(settings(**changes), graph=fake, ledger=door, clock=LoopClock())
+    return PresenceManager(settings(**changes), graph=fake, ledger=door, clock=fake.clock)

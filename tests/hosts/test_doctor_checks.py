@@ -18,6 +18,7 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.pair import PAIRS
 from presence_manager.core.session import Known, Session, Step, Wish
 from presence_manager.emulator import Emulator, Fault
+from presence_manager.hosts.cli.times import clock_time
 from presence_manager.hosts.doctor import held
 from presence_manager.hosts.doctor.claims import claims_of
 from presence_manager.hosts.doctor.examine import Ask
@@ -414,10 +415,14 @@ async def test_a_budget_that_is_used_and_a_door_that_is_shut(
     lane = LaneId(emulator.graph_url, APP, TENANT)
     now = time.time()
     await ledger.draw(lane, "somebody", Draw(now=now, want=70, limit=100, until=now + 60))
-    await ledger.save_budget(lane, Budget(proven=900, closed_until=now + 60))
+    ahead = now + 86_400.0  # on the clock of who wrote it
+    shut = Budget(proven=900, closed_until=ahead + 60, closed_at=ahead)
+    await ledger.save_budget(lane, shut)
     found = await look(settings_of(emulator, tmp_path))
     assert found["budget"].state == "warn"
-    assert "900 in 30 s (proven), 70 in use, refused by Graph until" in found["budget"].says
+    before, until = found["budget"].says.rsplit(" ", 1)
+    assert before.endswith("900 in 30 s (proven), 70 in use, refused by Graph until")
+    assert until in [clock_time(now + 60 + passed) for passed in range(20)]
     share = await ledger.draw(lane, "me", Draw(now=now))
     assert sum(count for _, count in share.others) == 70
-    assert share.budget == Budget(proven=900, closed_until=now + 60)
+    assert share.budget == shut

@@ -79,7 +79,8 @@ async def test_a_frame_of_a_ledger(ledger: Ledger) -> None:
     ]
     await ledger.put([Step(0, each, wishes=True) for each in rows])
     await ledger.draw(TWO, "me", Draw(now=NOW, want=7, limit=100, until=NOW + 9))
-    await ledger.save_budget(TWO, Budget(proven=80, closed_until=NOW + 25))
+    ahead = NOW + 86_400.0  # on the clock of who wrote it
+    await ledger.save_budget(TWO, Budget(proven=80, closed_until=ahead + 25, closed_at=ahead))
     await ledger.enter("me")
     frame = await Books(ledger, SETTINGS, "x.db").look(NOW)
     assert frame.columns == ("held", "not yet shown", "not certain", "to clear", "due in 60 s")

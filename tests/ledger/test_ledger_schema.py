@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from ledger_samples import OWN, key, new, row
 
+from presence_manager.core.key import LaneId
+from presence_manager.engine.door import CLOSED_AT_MOST, closed_for
 from presence_manager.errors import LedgerUnusable
 from presence_manager.ledger import SqliteLedger, schema
 from presence_manager.ledger.database import SQL, Database
 from presence_manager.ledger.queries import statements
+from presence_manager.ports import Budget
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +108,25 @@ async def test_an_older_ledger_is_brought_up(
     monkeypatch.undo()
     with pytest.raises(LedgerUnusable, match=rf"schema version {NOW + 1}.*knows none beyond {NOW}"):
         await ledger.open()
+
+
+async def test_the_door_of_an_older_ledger_is_shut_for_an_hour_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.db"
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
+    connection = schema.open_file(path, 1.0)
+    connection.execute("INSERT INTO lanes VALUES (1, 'o', 'a', 't', 700, 1e9, 2.5, 600.0)")
+    connection.close()
+    monkeypatch.undo()
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    budget = await ledger.budget(LaneId("o", "a", "t"))
+    assert budget == Budget(700, 1e9, 2.5, 600.0)
+    assert closed_for(budget) == CLOSED_AT_MOST
+    await ledger.save_budget(LaneId("o", "a", "t"), whole := budget._replace(closed_at=1e9 - 5.0))
+    assert await ledger.budget(LaneId("o", "a", "t")) == whole
+    await ledger.close()
 
 
 async def test_a_migration_that_fails_changes_nothing(

@@ -32,6 +32,7 @@ class Life:
         self.slow_end = False
         self.dead = self.closing = self.closed = self.opened = False
         self.shut: dict[LaneId, float] = {}
+        self.named: dict[LaneId, float] = {}
         self.sent: dict[LaneId, list[float]] = {}
         self.handles: dict[tuple[int, str], Any] = {}
         self.clock = SimClock(lambda: run.world.now, offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 DAY = 86_400.0
@@ -93,6 +93,16 @@ class Plan:
     last_offset: float = 0.0
     foreign: bool = True
     wrong: frozenset[int] = field(default_factory=frozenset)
+
+    @property
+    def clocks_agree(self) -> bool:
+        """Whether all processes have the same time of day."""
+        return not any((self.last_offset, *(any(slot.offsets) for slot in self.slots)))
+
+    def agreed(self) -> Plan:
+        """The same with clocks that agree."""
+        slots = tuple(replace(slot, offsets=(0.0,)) for slot in self.slots)
+        return replace(self, slots=slots, last_offset=0.0)
 
     def lines(self) -> str:
         """The plan as a person wants to read it."""

@@ -79,6 +79,8 @@ class Judge:
                 self.blame(7, f"{life.owner[-4:]} wrote after it was closed")
             self._new_clear(life, before, row, step.delete)
             self._ages(life, before, row)
+            if before is not None and before.doubt and before.owner != row.owner:
+                self.world.truth(key).adopted = True
             for outcome in step.outcomes:
                 self._outcome(outcome, row, step.delete)
             if row.known is Known.ABSENT and any(o.kind in TELLING for o in step.outcomes):
@@ -137,7 +139,7 @@ class Judge:
         if (
             kind is Kind.GONE_AFTER_RETRY
             and not crashed
-            and not (truth.doubts or truth.clear_told_sent_at > 0)
+            and not (truth.doubts or truth.adopted or truth.clear_told_sent_at > 0)
         ):
             self.blame(2, "gone_after_retry, though no clear of ours was ever in doubt")
         if kind is Kind.NEVER_SET and truth.set_since:
@@ -177,7 +179,8 @@ class Judge:
             self.blame(6, f"{self.plan.budget + 1} requests within {sent[-1] - sent[over]:.3f} s")
 
     def refused(self, life: Any, lane: LaneId, retry_after: float | None) -> None:
-        wait = FIRST_WAIT if retry_after is None else retry_after
+        wait = life.named.get(lane, FIRST_WAIT) if retry_after is None else retry_after
+        life.named[lane] = min(FIRST_WAIT, wait)  # one without a time goes on from the one before
         life.shut[lane] = max(life.shut.get(lane, 0.0), self.world.now + wait)
 
     def answered(self, life: Any, lane: LaneId, count: int) -> None:
@@ -199,8 +202,10 @@ class Judge:
             if row is not None:
                 life = self.lives.get(row.wishes[-1].owner) if row.wishes else None
                 wish = row.newest(life.clock.now() if life is not None else START + now)
-            if row is not None and len(self._seen(row)) > 1:
+            seen = self._seen(row) if row is not None else set()
+            if len(seen) > 1:
                 continue  # an end is read on the clock of whoever looks (README)
+            wish = next(iter(seen), wish)
             name = key.user[-2:]
             holder = self.lives.get(wish.owner) if wish is not None else None
             if holder is not None and (holder.dead or holder.closing):

@@ -31,10 +31,12 @@ class Truth:
     """What really happened to one session, since its row began.
 
     `removed`: a clear of ours ended the last session. `set_since`: a set of ours was applied.
-    `doubts` are the instants until which a lost clear may explain a 404.
+    `doubts` are the instants until which a lost clear may explain a 404. `adopted`: a process went
+    on with such a doubt of another's, and does not know how old it is.
     """
 
     removed: bool = False
+    adopted: bool = False
     set_since: bool = False
     set_sent_at: float = -inf
     set_told_at: float = -inf
@@ -44,7 +46,7 @@ class Truth:
 
     def begin(self) -> None:
         """The row is gone: what comes is another story."""
-        self.removed = self.set_since = False
+        self.removed = self.set_since = self.adopted = False
         self.clear_told_sent_at = -inf
         self.doubts = []
 

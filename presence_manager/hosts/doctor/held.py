@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from presence_manager.core.session import Known, Tally
 from presence_manager.engine.budget import FIRST_BUDGET
+from presence_manager.engine.door import shut_for
 from presence_manager.hosts.cli.times import clock_time, spoken
 from presence_manager.hosts.doctor.finding import Finding, ok, warn
 from presence_manager.ports import Budget
@@ -100,14 +101,14 @@ def clears(sessions: int, budget: int, length: float, found: Settings) -> int:
 
 async def budgets(lanes: Iterable[Lane], found: Settings) -> Finding:
     """What each tenant's budget is, how much of it is in use, and whether Graph has refused."""
-    lanes = sorted(lanes, key=lambda lane: (-lane.budget.closed_until, -lane.used))
+    now = time.time()
+    lanes = sorted(lanes, key=lambda lane: (-shut_for(lane.budget, now), -lane.used))
     if not lanes:
         return ok("budget", f"{size(Budget(), found):,} requests {_window(found)}, none in use")
-    now = time.time()
     says = "; ".join(_budget(lane, now, found) for lane in lanes[:_NAMED])
     if len(lanes) > _NAMED:
         says += f"; and {len(lanes) - _NAMED} more tenants"
-    if lanes[0].budget.closed_until > now:
+    if shut_for(lanes[0].budget, now):
         do = "wait; where it comes again, another program uses the same application's quota"
         return warn("budget", says, do)
     return ok("budget", says)
@@ -118,8 +119,8 @@ def _budget(lane: Lane, now: float, found: Settings) -> str:
     fixed = found.graph.budget != "auto"
     why = "set" if fixed else "proven" if lane.budget.proven else "not yet learned"
     says = f"tenant {lane.tenant}: {number:,} {_window(found)} ({why}), {lane.used:,} in use"
-    if lane.budget.closed_until > now:
-        says += f", refused by Graph until {clock_time(lane.budget.closed_until)}"
+    if left := shut_for(lane.budget, now):
+        says += f", refused by Graph until {clock_time(now + left)}"
     return says
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from presence_manager.core.key import LaneId
 from presence_manager.core.session import Known, Tally
+from presence_manager.engine.door import shut_for
 from presence_manager.hosts.doctor.held import size
 from presence_manager.hosts.top.frame import RATE_OVER, Frame, OutcomeLine, TenantLine
 from presence_manager.ports import Draw, Ledger, Query, slots
@@ -98,7 +99,7 @@ class Books:
             tuple(counts),
             slots(share.others, now),
             size(share.budget, self._found),
-            max(0.0, share.budget.closed_until - now),
+            shut_for(share.budget, now),
         )
 
     async def _outcomes(self, now: float) -> tuple[OutcomeLine, ...]:

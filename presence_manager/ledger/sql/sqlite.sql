@@ -13,10 +13,11 @@ INSERT INTO lanes (origin, app, tenant) VALUES (?, ?, ?)
 SELECT tenant FROM lanes WHERE origin = ? AND app = ? ORDER BY tenant
 
 -- name: budget
-SELECT proven, closed_until, probe_at, probe_wait FROM lanes WHERE id = ?
+SELECT proven, closed_until, probe_at, probe_wait, closed_at FROM lanes WHERE id = ?
 
 -- name: save_budget
-UPDATE lanes SET proven = ?, closed_until = ?, probe_at = ?, probe_wait = ? WHERE id = ?
+UPDATE lanes SET proven = ?, closed_until = ?, probe_at = ?, probe_wait = ?, closed_at = ?
+WHERE id = ?
 
 -- name: uses
 SELECT owner, uses FROM uses WHERE lane = ?
