@@ -19,7 +19,15 @@ from uuid import UUID
 
 import pytest
 
-from presence_manager import Kind, LedgerError, Outcome, PresenceManager, Settings
+from presence_manager import (
+    HoldFailed,
+    HoldRequest,
+    Kind,
+    LedgerError,
+    Outcome,
+    PresenceManager,
+    Settings,
+)
 from presence_manager.clock import SystemClock
 from presence_manager.emulator import Emulator
 from presence_manager.ledger import SqliteLedger
@@ -163,9 +171,14 @@ async def test_a_hold_is_refused_and_graph_not_asked(
         async with troubled(trouble, presence):
             with pytest.raises(LedgerError, match=r"nothing of this call was saved"):
                 await presence.hold(USERS[1], "Busy")
-            failed = await presence.hold_many([])
-            assert failed == []
+            failed = await presence.hold_many(HoldRequest(one, "Busy") for one in USERS[1:3])
+            for each in failed:
+                assert isinstance(each, HoldFailed)
+                assert isinstance(each.error, LedgerError)
+            with pytest.raises(LedgerError, match=r"nothing of this call was saved"):
+                await presence.track(USERS[3])
             assert len(emulator.journal) == asked
+            assert [session.user for session in emulator.sessions()] == [USERS[0]]
         await presence.hold(USERS[2], "Busy")
     assert emulator.sessions() == []
 
