@@ -29,7 +29,7 @@ from presence_manager import (
     Settings,
 )
 from presence_manager.clock import SystemClock
-from presence_manager.emulator import Emulator
+from presence_manager.emulator import Emulator, Fault
 from presence_manager.ledger import SqliteLedger
 
 TENANT = "7a000000-0000-4000-8000-000000000001"
@@ -273,6 +273,31 @@ async def test_a_clock_set_by_a_day_between_two_starts(
         assert report.ok
         assert hold.state == "shown"
         assert [session.user for session in emulator.sessions()] == [USERS[0]]
+    assert emulator.sessions() == []
+
+
+@pytest.mark.parametrize("days", [1, -1])
+async def test_a_clock_set_by_a_day_in_mid_run(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    real = time.time
+    async with manager(emulator, tmp_path / "ledger.db") as presence:
+        for one in USERS[:2]:
+            await presence.hold(one, "Busy", key="call")
+        monkeypatch.setattr(time, "time", lambda: real() + 86_400.0 * days)
+        await presence.hold(USERS[0], "Away", key="call")
+        brief = await presence.hold(USERS[2], "Busy", ttl=0.3)
+        assert len(emulator.sessions()) == 3
+        async with asyncio.timeout(5.0):
+            while brief.ended != "expired":
+                await asyncio.sleep(0.02)
+        assert len(emulator.sessions()) == 2
+        emulator.add_fault(Fault(effect="hang"))
+        before = time.monotonic()
+        report = await presence.sweep(deadline=1.0)
+        assert time.monotonic() - before < 2.0
+        assert report.counts == {Kind.UNFINISHED: 2}
+        emulator.clear_faults()
     assert emulator.sessions() == []
 
 
