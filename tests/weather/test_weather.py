@@ -26,8 +26,6 @@ USERS = [user(n) for n in range(25)]
 SECRET = "the-secret-that-must-not-leak"
 DEADLINE = 0.6
 SIDE_BY_SIDE = 4
-TEARDOWN = 0.4
-"""Seconds that the interpreter may take to end, beyond the deadline and its second."""
 HOUR = 3600
 
 WAYS = (
@@ -102,7 +100,7 @@ async def cell(nursery: Nursery, folder: Path, way: str, weather: str) -> list[s
         if (len(emulator.journal), emulator.requests, emulator.token_requests) != sent:
             wrong.append("something was sent after close()")
         told: dict[str, Any] = json.loads(child.out.splitlines()[-1])
-        limit = (0.0 if way == "second signal" else DEADLINE) + 1.0 + TEARDOWN
+        limit = (0.0 if way == "second signal" else DEADLINE) + 1.0
         if told["seconds"] > limit + told["lag"]:
             wrong.append(f"took {told['seconds']:.2f} s, with {told['lag']:.2f} s of lag")
         if status != (1 if "SIG" in way or way == "second signal" else 0):
