@@ -95,6 +95,13 @@ def replaced(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def journal_gone(path: Path) -> Iterator[None]:
+    """Remove the file that the commits go to."""
+    with gone(path.with_name(path.name + "-wal")):
+        yield
+
+
+@contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Let another process keep the write lock."""
     with subprocess.Popen(
@@ -144,7 +151,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-TROUBLES = [full, gone, replaced, locked, read_only]
+TROUBLES = [full, gone, replaced, journal_gone, locked, read_only]
 
 
 @pytest.fixture(params=TROUBLES, ids=lambda trouble: trouble.__name__)
