@@ -94,6 +94,8 @@ async def cell(nursery: Nursery, folder: Path, way: str, weather: str) -> list[s
         await spoil(emulator, weather)
         await end(child, way)
         await child.says("closed")
+        if weather == "refused":
+            await emulator.start()  # from now on it would hear whatever is sent
         await asyncio.sleep(0.05)  # what was sent before is here by now; the child lingers
         sent = len(emulator.journal), emulator.requests, emulator.token_requests
         status, _ = await child.ended()
@@ -125,8 +127,6 @@ async def afterwards(
     if report is None or report["ok"]:
         return [*wrong, f"reported {report}"]
     emulator.clear_faults()
-    if weather == "refused":
-        await emulator.start()
     settings = host_settings(emulator, ledger)
     ahead: Any = Ahead(1) if weather == "throttled" else None
     async with AsyncExitStack() as stack:
