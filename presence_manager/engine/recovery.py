@@ -111,7 +111,8 @@ class Recovery:
         """The rows of processes that are gone, whose names go into `gone`.
 
         The keys of those that were `marked` go into `doubtful`. Where the scope is not of orphans
-        alone, all keys do; the other rows come, too, and their keys go into `others`.
+        alone, all keys do; the other rows come, too, and their keys go into `others`. Only as long
+        as a page is being taken in: when the next one is asked for, nobody looks at it any more.
 
         Who is alive is read again after each page: an owner enters before it writes, so whoever
         stands in a page that was read before, and is not alive after, has really ended.
@@ -121,13 +122,16 @@ class Recovery:
             gone |= named - await self._ledger.alive()
             orphans = [row for row in rows if not gone.isdisjoint(owners_of(row))]
             if scope.orphans_of is None:
-                keys = {row.key for row in rows}
-                doubtful |= keys
-                others |= keys - {row.key for row in orphans}
-                yield rows
-                continue
-            doubtful |= {row.key for row in orphans if not marked.isdisjoint(owners_of(row))}
-            yield orphans
+                page = rows
+                unsure = {row.key for row in rows}
+                others |= unsure - {row.key for row in orphans}
+            else:
+                page = orphans
+                unsure = {row.key for row in orphans if not marked.isdisjoint(owners_of(row))}
+            doubtful |= unsure
+            yield page
+            doubtful -= unsure
+            others -= unsure
 
     async def _dead(self) -> frozenset[str]:
         """The dead of this application: another's are for its own processes to find (rule 11)."""

@@ -32,8 +32,9 @@ PROGRESS_EVERY = 0.1
 """Seconds between two calls of a progress callback, at least."""
 STRANGERS = 20
 """Users unknown to the ledger, all of them already gone, that look like a mistake."""
-LAST_WORD = 0.9
-"""Seconds after its deadline within which a sweep has written down what it left."""
+LAST_WORD = 0.7
+"""Seconds after its deadline within which a sweep has written down what it left: the rest of the
+one second is for the end of the process."""
 
 
 class Release(NamedTuple):

@@ -56,6 +56,8 @@ class Database:
             )
         self.connection = open_file(self.path, busy_timeout)
         self._file = _identity(self.path)
+        self._beside = [self.path.with_name(self.path.name + each) for each in ("-wal", "-shm")]
+        self._journal = [_identity(path) for path in self._beside]
         _open.add(self)
         self._lanes: dict[LaneId, int] = {}
 
@@ -132,6 +134,12 @@ class Database:
                 raise LedgerError(
                     f"the ledger {self.path} was removed or replaced while in use: nothing of "
                     "this call was saved. Put the file back, or start again with the new one."
+                )
+            if [_identity(path) for path in self._beside] != self._journal:
+                raise LedgerError(
+                    f"the -wal or -shm file beside the ledger {self.path} was removed or replaced "
+                    "while in use: nothing of this call was saved, for no other process would see "
+                    "it. Stop all processes that use the ledger, and start again."
                 )
             patiently(lambda: self.connection.execute("BEGIN IMMEDIATE"), self._busy_timeout)
         else:

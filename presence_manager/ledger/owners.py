@@ -89,8 +89,29 @@ class OwnerLocks:
         return frozenset(others | self._held.keys())
 
     def dead(self) -> frozenset[str]:
-        """Return all owners whose file is there, and not locked."""
+        """Return all owners whose file is there, and not locked.
+
+        It is asked from time to time, and puts back files of ours that somebody removed.
+        """
+        self._put_back()
         return frozenset(owner for owner, path in self._others() if not self._is_locked(path))
+
+    def _put_back(self) -> None:
+        """Make files of living owners again: what cleans a folder of old files takes these, too."""
+        with _looking:
+            for owner, descriptor in self._held.items():
+                path = self._file(owner)
+                if _is_at(path, descriptor):
+                    continue
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                again = self._locked(path)
+                if again is None:  # another process has taken the name meanwhile
+                    continue
+                self._held[owner] = again
+                with suppress(OSError):
+                    os.lseek(descriptor, 0, os.SEEK_SET)
+                    os.write(again, os.read(descriptor, 1))
+                os.close(descriptor)
 
     def _others(self) -> Iterator[tuple[str, Path]]:
         return ((owner, path) for owner, path in self._files() if owner not in self._held)

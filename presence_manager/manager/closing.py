@@ -25,8 +25,9 @@ T = TypeVar("T")
 
 _END: list[Session] = []
 UNREAD = "the ledger could not be read: what it knows of besides is as it was"
-PATIENCE = 1.0
-"""Seconds that all parts together have to let go, after the sweep's deadline."""
+PATIENCE = 0.8
+"""Seconds that all parts together have to let go, after the sweep's deadline: where the disk hangs
+they take them, and the interpreter wants to end within the one second, too."""
 
 
 async def end(tasks: set[asyncio.Task[Any]]) -> None:

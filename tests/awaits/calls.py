@@ -264,9 +264,17 @@ async def _outcomes(stage: Stage) -> Any:
     return [outcome async for outcome in stage.presence.outcomes()]
 
 
+PAGES: dict[str, Act] = {
+    "tenants": lambda stage: stage.presence.pages.tenants(),
+    "sessions": lambda stage: stage.presence.pages.sessions(),
+    "sessions of a user": lambda stage: stage.presence.pages.sessions(user=user(1)),
+    "search": lambda stage: stage.presence.pages.search("5e"),
+    "tally": lambda stage: stage.presence.pages.tally(0.0),
+    "history": lambda stage: stage.presence.pages.history(0.0, 3600.0),
+    "outcomes": lambda stage: stage.presence.pages.outcomes(),
+}
+
+
 @_call("pages", held)
 async def _pages(stage: Stage) -> Any:
-    pages = stage.presence.pages
-    return await asyncio.gather(
-        pages.tenants(), pages.sessions(user=user(1)), pages.sessions(), pages.outcomes()
-    )
+    return await asyncio.gather(*(read(stage) for read in PAGES.values()))

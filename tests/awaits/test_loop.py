@@ -52,7 +52,7 @@ async def closed_at(call: Call, stage: Stage, turns: int) -> list[str]:
     for _ in range(turns):
         await asyncio.sleep(0)
     wrong: list[str] = []
-    if (took := await cancel_all()) > DEADLINE + 1.1:
+    if (took := await cancel_all()) > DEADLINE + 0.95:
         wrong.append(f"took {took:.1f} s")
     if not task.cancelled() and (error := task.exception()):
         wrong.append(repr(error))

@@ -7,6 +7,9 @@ of failure has its turn.
 from __future__ import annotations
 
 import asyncio
+import base64
+import itertools
+import json
 import logging
 import re
 import sys
@@ -17,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus, urlencode
 
 import aiohttp
 import pytest
@@ -31,8 +35,9 @@ from presence_manager import PresenceError, PresenceManager, Settings
 from presence_manager.emulator import Emulator, Fault
 from presence_manager.hosts import logs
 
-SECRET = "Planted~client.secret-0x5EC"
+SECRET = "Planted~client/secret+0x5EC=="
 PASSWORD = "planted-key-password-77"
+FEDERATED = "planted-workload-assertion-66"
 PROXY = "planted-proxy-password-88"
 BEARER = "planted-bearer-of-the-daemon-99"
 WRONG = "planted-wrong-bearer-of-a-caller"
@@ -70,7 +75,7 @@ class Search:
     """All that was said, and the secrets that must be nowhere in it."""
 
     def __init__(self, *secrets: str) -> None:
-        self.secrets = [secret.encode() for secret in secrets]
+        self.secrets = [each for secret in secrets for each in disguises(secret)]
         self.said: list[tuple[str, bytes]] = []
 
     def add(self, where: str, what: object) -> None:
@@ -89,6 +94,15 @@ class Search:
                     yield f"{secret!r} in {where}: {around(data, secret)}"
             if jwt := re.search(rb"eyJ[\w-]{8,}", data):
                 yield f"a token in {where}: {around(data, jwt[0])}"
+
+
+def disguises(secret: str) -> list[bytes]:
+    """The secret as it stands, and as a form, a log of bytes or a Basic header would have it."""
+    plain = secret.encode()
+    for_basic = f"{APP}:{secret}".encode()
+    packed = [base64.b64encode(each).rstrip(b"=")[:-1] for each in (plain, for_basic)]
+    forms = [quote(secret, safe=""), quote_plus(secret), plain.hex(), json.dumps(secret)[1:-1]]
+    return list(dict.fromkeys([plain, *packed, *(form.encode() for form in forms)]))
 
 
 def around(data: bytes, what: bytes) -> bytes:
@@ -146,7 +160,10 @@ async def test_the_command(emulator: Emulator, tmp_path: Path) -> None:
     assert list(search.found()) == []
     assert any(b"debug" in said or b"info" in said for _, said in search.said)
     search.add("what would be found", f"so {SECRET}, and eyJhbGciOiJub25lIn0.x")
-    assert len(list(search.found())) == 2
+    search.add("in a form", urlencode({"client_secret": SECRET}))
+    search.add("in a header", "Basic " + base64.b64encode(f"{APP}:{SECRET}".encode()).decode())
+    search.add("in bytes", SECRET.encode().hex())
+    assert len(list(search.found())) == 5
 
 
 def certificate() -> tuple[bytes, str]:
@@ -178,7 +195,7 @@ async def test_the_library_through_every_kind_of_failure(
     file = tmp_path / "planted.pem"
     file.write_bytes(pem)
     emulator.add_app(APP, secret=SECRET, certificate_pem=pem.decode())
-    search = Search(SECRET, PASSWORD, piece)
+    search = Search(SECRET, PASSWORD, FEDERATED, piece)
     common: dict[str, Any] = {
         "tenant_id": TENANT,
         "client_id": APP,
@@ -193,13 +210,22 @@ async def test_the_library_through_every_kind_of_failure(
         "retry": {"attempts": 3, "first_wait": 0.01, "longest_wait": 0.05, "settle": 0.01},
         "logs": {"level": "debug"},
     }
-    for number, fault in enumerate([None, *FAULTS]):
-        by_key = number % 2
-        credential = (
-            {"client_certificate": file, "client_certificate_password": PASSWORD}
-            if by_key
-            else {"client_secret": SECRET}
-        )
+    secret_file = tmp_path / "planted-secret"
+    secret_file.write_text(SECRET)
+    workload = tmp_path / "planted-workload"
+    workload.write_text(f"eyJ{FEDERATED}.{FEDERATED}.x")  # refused: the emulator trusts nobody
+    inputs = file, secret_file, workload
+    kinds: list[dict[str, Any]] = [
+        {"client_secret": SECRET},
+        {"client_certificate": file, "client_certificate_password": PASSWORD},
+    ]
+    others: list[dict[str, Any]] = [
+        {"client_secret_file": secret_file},
+        {"federated_token_file": workload},
+        {"access_token": emulator.token(TENANT, APP)},
+    ]
+    runs = [*zip([None, *FAULTS], itertools.cycle(kinds)), *((FAULTS[1], each) for each in others)]
+    for number, (fault, credential) in enumerate(runs):
         ledger = f"sqlite:///{tmp_path / f'{number}.db'}"
         settings = Settings(**common, **credential, ledger={"url": ledger})  # type: ignore[arg-type]
         logs.configure(settings.logs, told)
@@ -217,14 +243,14 @@ async def test_the_library_through_every_kind_of_failure(
             except PresenceError as error:
                 search.add("an exception", "".join(traceback.format_exception(error)))
                 search.add("its repr", repr(error) + repr(vars(error)))
-            search.files(tmp_path, file)  # the -wal and -shm files are there now
+            search.files(tmp_path, *inputs)  # the -wal and -shm files are there now
             async for outcome in presence.outcomes():
                 search.add("an outcome", outcome)
         search.add("the last report", presence.last_report)
         emulator.clear_faults()
     search.add("the log", told.getvalue())
     assert "debug" in told.getvalue() or "info" in told.getvalue()
-    search.files(tmp_path, file)
+    search.files(tmp_path, *inputs)
     assert list(search.found()) == []
 
 

@@ -200,6 +200,25 @@ async def test_a_file_removed_or_replaced_in_mid_run(ledger: SqliteLedger, inste
     assert await ledger.put(new("b")) == {}
 
 
+@pytest.mark.parametrize("which", ["-wal", "-shm"])
+@pytest.mark.parametrize("instead", [False, True])
+async def test_a_file_beside_it_removed_or_replaced_in_mid_run(
+    ledger: SqliteLedger, which: str, instead: bool
+) -> None:
+    """SQLite itself goes on with a file that has no name any more: all in it would be lost."""
+    await ledger.put(new("a"))
+    beside = ledger.path.with_name(ledger.path.name + which)
+    aside = ledger.path.with_name("aside")
+    beside.rename(aside)
+    if instead:
+        beside.touch()
+    with pytest.raises(LedgerError, match=r"-wal or -shm file.*nothing of this call was saved"):
+        await ledger.put(new("b"))
+    assert [r.key.user for r in await ledger.page(OWN, None, 9)] == ["a"]
+    aside.rename(beside)
+    assert await ledger.put(new("b")) == {}
+
+
 async def test_damage_in_mid_run(ledger: SqliteLedger) -> None:
     await ledger.put(new(*USERS))
     other = sqlite3.connect(ledger.path)

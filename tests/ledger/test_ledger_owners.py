@@ -108,6 +108,29 @@ def test_nothing_stays_open(folder: Path) -> None:
     assert open_descriptors() == before
 
 
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_file_that_somebody_removed_is_put_back(folder: Path, marked: bool) -> None:
+    before = open_descriptors()
+    locks, other = OwnerLocks(folder), OwnerLocks(folder)
+    locks.enter("one")
+    locks.enter("two")
+    locks.mark("one", on=marked)
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    assert other.alive() == frozenset()
+    other.enter("two")  # another process has this name by now
+    assert locks.dead() == frozenset()
+    assert other.alive() == {"one", "two"}
+    assert other.marked() == ({"one"} if marked else frozenset())
+    with pytest.raises(LedgerError):
+        other.enter("one")
+    other.leave("two")
+    locks.let_go()
+    assert other.dead() == {"one"}
+    assert open_descriptors() == before
+
+
 def test_a_fork_waits_only_so_long_for_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owners, "_FORK_PATIENCE", 0.0)
     with owners._looking:
