@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from presence_manager.core.session import Session
 
+FULL_BATCH = 20
+"""Sessions in one $batch (Graph: json-batching)."""
+
 
 class Bundle(Waiting):
     """The entries of a full batch that nobody has had to make yet.

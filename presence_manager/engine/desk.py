@@ -5,6 +5,7 @@ Nothing here awaits: each look says what is to be done, and the lane does it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
@@ -12,15 +13,15 @@ from presence_manager.core.decide import Send, Wait
 from presence_manager.core.key import Key
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verb
-from presence_manager.engine.bundle import Bundle
+from presence_manager.engine.bundle import FULL_BATCH, Bundle
 from presence_manager.engine.entry import Entry, Planner, Rank
 from presence_manager.engine.gate import Gate
 from presence_manager.engine.later import Later
 from presence_manager.engine.plan import Now, give_up, take_over, withdraw
 from presence_manager.engine.queue import CLEARS, LaneQueue
 
-BUNDLE = 20
-"""Sessions of a sweep that leave as they came in, if nothing comes between: a full batch."""
+BUNDLE = FULL_BATCH
+"""Sessions of a sweep that leave as they came in, if nothing comes between."""
 
 
 class Desk:
@@ -146,6 +147,15 @@ class Desk:
     def look_at_all(self) -> None:
         """The same for all that is queued: the door has been shut, or the sign-in refused."""
         self._inbox += self.queue.drain()
+
+    def shut(self, planner: Planner, seconds: float) -> None:
+        """Answer all that comes in the next seconds by `planner`, without a request."""
+        self.refusal = planner
+        self.look_at_all()
+        asyncio.get_running_loop().call_later(seconds, self._unshut)
+
+    def _unshut(self) -> None:
+        self.refusal = None
 
     def take(self, entry: Entry) -> None:
         """Keep the entry from everybody else; it is `busy` from now on."""

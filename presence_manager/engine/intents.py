@@ -40,7 +40,7 @@ class Intents:
         if at_once and new.attempt is None:
             action = now.decide(new)
             if isinstance(action, Send) and action.verb is Verb.CLEAR:
-                number = self._lanes[row.key.lane].number()
+                number = self._lanes[row.key.lane].numbers(1)[0]
                 attempt = attempt_for(row.key, action, now, number, inf)
                 new = change.begin(new, attempt, now.at, now.terms)
                 send = action

@@ -11,9 +11,8 @@ tasks that do. An entry is `busy` from then until the books have told what becam
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
-from typing import Any
 
 import structlog
 
@@ -24,21 +23,19 @@ from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.books import Audience, Books
 from presence_manager.engine.budget import GateTerms
-from presence_manager.engine.bundle import Bundle
+from presence_manager.engine.bundle import FULL_BATCH, Bundle
 from presence_manager.engine.desk import Desk
-from presence_manager.engine.entry import Entry, Planner, Rank
+from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.gate import Gate
 from presence_manager.engine.plan import Now
 from presence_manager.engine.request import Request
 from presence_manager.engine.retry import LaneTerms
 from presence_manager.engine.share import LaneShare
+from presence_manager.engine.tasks import Tasks
 from presence_manager.engine.unrecorded import Unrecorded
 from presence_manager.engine.width import Width
 from presence_manager.ports import Clock, Graph, Ledger
 
-log = structlog.get_logger()
-
-FULL_BATCH = 20  # sessions in one $batch (Graph: json-batching)
 UNSENT = 10_000  # attempts that never left, remembered at most; without that one is committed anew
 FOREIGN_POLL = 0.25  # seconds between two looks at what another process is busy with
 
@@ -70,10 +67,12 @@ class Lane:
         self.desk = Desk(gate, self._wake)
         self._number = 1  # of the next attempt
         self.unsent: set[int] = set()  # what a row says may be old: an attempt leaves once
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(lane.tenant)
         self._in_flight = 0
         self.width = Width(how.width)
-        self._share = LaneShare(lane, now().owner, ledger=ledger, clock=clock, gate=gate)
+        self._share = LaneShare(
+            lane, now().owner, ledger=ledger, clock=clock, gate=gate, unrecorded=unrecorded
+        )
         self._room = asyncio.Event()
         self._roomy = 0
         self._pump_due = False
@@ -82,10 +81,10 @@ class Lane:
             moment=now,
             audience=audience,
             unrecorded=unrecorded,
-            spawn=self._spawn,
+            spawn=self._tasks.spawn,
             go_on=self._go_on,
             wake=self._wake,
-            log=log.bind(tenant=lane.tenant),
+            log=structlog.get_logger().bind(tenant=lane.tenant),
         )
 
     def __repr__(self) -> str:
@@ -159,12 +158,8 @@ class Lane:
         self.gate.change(terms)
         self._wake()
 
-    def number(self) -> int:
-        """A number for an attempt, unique in this process's life."""
-        return self.numbers(1)[0]
-
     def numbers(self, count: int) -> range:
-        """Numbers for so many attempts."""
+        """Numbers for so many attempts, unique in this process's life."""
         first, self._number = self._number, self._number + count
         fresh = range(first, first + count)
         self.unsent.update(fresh)
@@ -187,8 +182,7 @@ class Lane:
         self.desk.later.stop()
         for _ in range(2):  # the second time for what the first has set free
             await self._give_up(self.desk.entries(), 0.0)
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+            await self._tasks.ended()
         self._room.set()
         await self._share.settle()
 
@@ -226,9 +220,9 @@ class Lane:
         work, stale = self.desk.look(now)
         work += self.desk.hopeless(now)
         if work:
-            self._spawn(self.books.apply(work))
+            self._tasks.spawn(self.books.apply(work))
         if stale:
-            self._spawn(self.books.reread(stale))
+            self._tasks.spawn(self.books.reread(stale))
         silent = self.width.silent_until
         while self._in_flight < self.width.now and now.at >= silent:
             most = FULL_BATCH if self.batching else 1
@@ -237,25 +231,15 @@ class Lane:
                 break
             self.gate.leave(len(chunk))
             self._in_flight += 1
-            self._spawn(self._fly(chunk))
+            self._tasks.spawn(self._fly(chunk))
         due = self._share.due(len(self.desk.queue), self._wake, idle=not self.desk)
         if due is not None:
-            self._spawn(due)
+            self._tasks.spawn(due)
         at = inf
         if self.desk.queue and not self._share.drawing and self._in_flight < self.width.now:
             free = now.at < silent and self.gate.free(now.at)
             at = silent if free else max(silent, self.gate.next_free(now.at))
         self.desk.later.arm(now.at, at)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("lane.fault", tenant=self.id.tenant, exc_info=error)
 
     # -- the tasks: do ----------------------------------------------------------------------
 
@@ -304,20 +288,11 @@ class Lane:
         if entry.deadline < at:
             self.desk.take(entry)
             entry.planner = self.desk.surrender(entry, self.moment())
-            self._spawn(self.books.apply([entry]))
+            self._tasks.spawn(self.books.apply([entry]))
         else:
             self.desk.later.put(entry, at)
 
     def throttled(self) -> None:
-        """The door has been shut: look at all again, and tell the other processes."""
+        """The door has been shut: look at all again, and tell others."""
         self.desk.look_at_all()
-        self._spawn(self._share.teach())
-
-    def shut(self, planner: Planner, seconds: float) -> None:
-        """Answer all that comes in the next seconds by `planner`, without a request."""
-        self.desk.refusal = planner
-        self.desk.look_at_all()
-        asyncio.get_running_loop().call_later(seconds, self._unshut)
-
-    def _unshut(self) -> None:
-        self.desk.refusal = None
+        self._tasks.spawn(self._share.teach())

@@ -71,7 +71,7 @@ class Placing:
         if new.attempt is None:
             action = now.decide(new)
             if isinstance(action, Send) and action.verb is Verb.SET:
-                number = self._lanes[row.key.lane].number()
+                number = self._lanes[row.key.lane].numbers(1)[0]
                 attempt = attempt_for(row.key, action, now, number, now.at + SEND_WITHIN)
                 new = change.begin(new, attempt, now.at, now.terms)
         return step(row, new)

@@ -103,7 +103,7 @@ class Request:
         send_by = now.at + SEND_WITHIN
 
         def opened(entry: Entry) -> Plan:
-            return begin(entry.row, now, lane.number(), send_by)
+            return begin(entry.row, now, lane.numbers(1)[0], send_by)
 
         ready: list[Entry] = []
         fresh: list[Entry] = []
@@ -288,7 +288,7 @@ class Request:
                 entry.drop(dropped, verdict)
             return plan
 
-        lane.shut(refusal, SIGN_IN_PAUSE)
+        lane.desk.shut(refusal, SIGN_IN_PAUSE)
         for entry in ready:
             entry.planner = refusal
         return ready

@@ -10,6 +10,7 @@ import structlog
 
 from presence_manager.core.key import LaneId
 from presence_manager.engine.gate import Gate
+from presence_manager.engine.unrecorded import Unrecorded
 from presence_manager.errors import LedgerError
 from presence_manager.ports import Clock, Draw, Ledger
 
@@ -23,9 +24,17 @@ class LaneShare:
     """Draws slots for the gate when there are too few, one draw at a time."""
 
     def __init__(
-        self, lane: LaneId, owner: str, *, ledger: Ledger, clock: Clock, gate: Gate
+        self,
+        lane: LaneId,
+        owner: str,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        gate: Gate,
+        unrecorded: Unrecorded,
     ) -> None:
         self._lane = lane
+        self._unrecorded = unrecorded
         self._owner = owner
         self._ledger = ledger
         self._clock = clock
@@ -49,6 +58,8 @@ class LaneShare:
         """Draw; a ledger that fails is taken for one that grants what this process reckons with."""
         gate = self._gate
         try:
+            if self._unrecorded.is_silent:  # a sweep has no time to wait for it once more
+                raise LedgerError("the ledger has failed just now: slots are not asked for")
             async with asyncio.timeout(WITHIN):
                 if not self._known:
                     budget = await self._ledger.budget(self._lane)

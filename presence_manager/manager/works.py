@@ -75,7 +75,9 @@ class Works:
         self.on_gone: Callable[[Sequence[Key]], None] = lambda keys: None
         self.on_refusal: Callable[[Key, str, Verdict], None] = lambda key, name, verdict: None
         retry = settings.retry
-        self.terms = terms = Terms(timeout=settings.graph.timeout, margin=retry.margin, settle=retry.settle)
+        self.terms = terms = Terms(
+            timeout=settings.graph.timeout, margin=retry.margin, settle=retry.settle
+        )
         self._how = LaneTerms(
             terms=terms,
             policy=policy

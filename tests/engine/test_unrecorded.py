@@ -635,6 +635,30 @@ async def test_what_waits_goes_on_without_a_ledger_that_hangs() -> None:
         ledger.writes = True
 
 
+@pytest.mark.parametrize("deadline", [3.0, 5.0, 8.0])
+def test_nor_does_each_thing_it_is_asked_for_cost_a_part_of_the_deadline(deadline: float) -> None:
+    """Found with a disk that hung: intents, others' holds and slots were waited for in turn."""
+
+    @virtual
+    async def story() -> None:
+        graph, ledger = FakeGraph(), FailingLedger()
+
+        async def hang(*_: Any, **__: Any) -> Any:
+            await asyncio.sleep(1000.0)
+
+        async with manager(graph, ledger) as presence:
+            await presence.hold_many(HoldRequest(user(n), "Busy") for n in range(25))
+            await asyncio.sleep(40.0)  # what was drawn of the budget is given back
+            with pytest.MonkeyPatch.context() as patch:
+                for name in ("put", "get", "mark", "marked", "draw", "budget", "save_budget"):
+                    patch.setattr(ledger, name, hang)
+                report = await presence.sweep(deadline=deadline)
+            assert report.counts == {Kind.CLEARED: 25}
+            assert (report.unrecorded_total, report.ok) == (25, True)
+
+    story()
+
+
 @virtual
 async def test_a_sweep_ends_though_its_row_goes_unrecorded_while_an_answer_is_written() -> None:
     """Found by the simulator: what was written took the place of the sweep's row."""

@@ -236,7 +236,7 @@ async def kill(presence: PresenceManager) -> None:
     works.renewer._stopped = True
     for lane in works.lanes:
         lane.stopping = lane.books.stopping = True
-        for task in lane._tasks:
+        for task in lane._tasks._tasks:
             task.cancel()
     assert isinstance(presence._ledger, Door)
     await presence._ledger.ledger.die(presence.owner)

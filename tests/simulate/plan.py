@@ -85,6 +85,7 @@ class Plan:
     latency: float = 0.2
     width: int = 8
     batch: str = "auto"
+    bundle: int = 20  # sessions of a sweep that leave as they came in: see `engine.bundle`
     max_age: float = 43_200.0
     settle: float = 10.0
     attempts: int = 8
@@ -164,6 +165,7 @@ def draw(seed: int) -> Plan:
         latency=rng.choice([0.0, 0.05, 0.3, 2.0]),
         width=rng.choice([1, 2, 8]),
         batch=rng.choice(["auto", "auto", "off"]),
+        bundle=Random(f"bundle {seed}").choice([2, 2, 3, 20]),
         max_age=rng.choice([43_200.0, 43_200.0, 900.0]),
         settle=rng.choice([10.0, 10.0, 10.0, 3.0, 60.0]),
         attempts=rng.choice([8, 8, 2, 4]),

@@ -257,7 +257,7 @@ def _name(task: Any) -> str:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def _seeded(seed: int, bundle: int) -> Iterator[None]:
     """No randomness from outside: names, jitter and logs are the seed's."""
     names = Random(f"names {seed}")
 
@@ -277,6 +277,7 @@ def _seeded(seed: int) -> Iterator[None]:
     random.seed(f"jitter {seed}")
     patches = [
         patch("presence_manager.core.session.born", born),
+        patch("presence_manager.engine.desk.BUNDLE", bundle),
         patch("presence_manager.engine.plan.uuid4", name),
         patch("presence_manager.manager.manager.uuid4", name),
         patch("presence_manager.manager.holds.token_hex", lambda _: name().hex),
@@ -299,7 +300,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 def run(plan: Plan, keep: int | None = 200) -> Result:
     """Run a plan; `keep` is how many lines of the trace to keep (None: all)."""
-    with tempfile.TemporaryDirectory() as folder, _seeded(plan.seed):
+    with tempfile.TemporaryDirectory() as folder, _seeded(plan.seed, plan.bundle):
         loop = SimLoop()
         one = Run(plan, Path(folder), keep)
         faults: list[str] = []

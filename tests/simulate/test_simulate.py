@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count, islice
 from secrets import randbelow
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from presence_manager.core import change
 from presence_manager.engine.sweep import Release
 
-from .plan import draw
+from .plan import Plan, draw
 from .run import Result, run
 from .shrink import shrink
 
@@ -35,6 +36,11 @@ def test_fresh_seeds(agree: bool) -> None:
         assert result.broken is None, report(result)
 
 
+def alone(seed: int) -> Plan:
+    """The plan as it was drawn before there were bundles."""
+    return replace(draw(seed), bundle=20)
+
+
 @pytest.mark.parametrize(
     "seed",
     [
@@ -43,7 +49,7 @@ def test_fresh_seeds(agree: bool) -> None:
     ],
 )
 def test_seeds_that_once_told_of_something(seed: int) -> None:
-    result = run(draw(seed))
+    result = run(alone(seed))
     assert result.broken is None, report(result)
 
 
@@ -86,7 +92,7 @@ def test_seeds_that_once_told_of_something(seed: int) -> None:
     ],
 )
 def test_agreed_seeds_that_once_told_of_something(seed: int) -> None:
-    result = run(draw(seed).agreed())
+    result = run(alone(seed).agreed())
     assert result.broken is None, report(result)
 
 
