@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from datetime import datetime
 from itertools import islice
 from math import inf
+from typing import Any
 
 from presence_manager.core.key import Key, LaneId, guid, is_folded
 from presence_manager.core.session import Session, blank
@@ -13,6 +14,8 @@ from presence_manager.engine.sources import CHUNK
 from presence_manager.errors import InvalidHold, SettingsError
 from presence_manager.ports import Scope
 from presence_manager.settings import Settings
+
+_made: Any = tuple.__new__
 
 User = str | tuple[str, str]
 """A user's id, or (tenant's id, user's id)."""
@@ -62,7 +65,9 @@ class Ids:
             lane = lanes.get(where)
             if lane is None:
                 lane = lanes[where] = self.key(name, where).lane
-            keys.add(Key(lane, name if is_folded(name) else checked(name, "user")))
+            if not is_folded(name):
+                name = checked(name, "user")
+            keys.add(_made(Key, (lane, name)))
         return keys
 
 
