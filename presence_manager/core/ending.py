@@ -12,7 +12,7 @@ from presence_manager.core.verdict import Judgement, Verb, Verdict
 _made: Any = tuple.__new__
 _CLEAR = Verb.CLEAR
 _SIMPLY = {Judgement.DONE: Kind.CLEARED, Judgement.GONE: Kind.ALREADY_GONE}
-_NOTHING_SAID = (None, "", "", "")  # status, code, message, request_id
+_NOTHING_SAID: tuple[Any, ...] = (None, "", "", "")  # status, code, message, request_id
 
 
 def finish(row: Session, now: float, owner: str) -> Session:
@@ -52,6 +52,8 @@ def simply_gone(
     So it is nearly always, and what the long way would say (`change.advance`, `decide`).
     """
     said: list[tuple[Outcome, ...]] = []
+    last: Verdict | None = None
+    before, rest = 0, _NOTHING_SAID
     for row, attempt, verdict in zip(rows, attempts, verdicts, strict=True):
         key, _, _, _, _, wishes, _, _, _, _, opened, sets, clears, doubt, answer, tries, sweeps = (
             row
@@ -64,7 +66,9 @@ def simply_gone(
             and (opened is attempt or opened == attempt)
             and not (wishes or sets or clears or doubt or answer)
         ):
-            rest = (now, tries + 1, *verdict[3:7], owner, "", True, None)
+            if verdict is not last or tries != before:  # mostly all are of one batch
+                last, before = verdict, tries
+                rest = (now, tries + 1, *verdict[3:7], owner, "", True, None)
             for sweep_id in sweeps:  # nearly always there is one
                 told += (_made(Outcome, (key, kind, sweep_id, *rest)),)
         said.append(told)

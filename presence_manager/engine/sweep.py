@@ -167,6 +167,7 @@ class Sweep:
     def became(self, outcomes: Iterable[Outcome]) -> None:
         """Count outcomes; a later one of the session replaces one not final, or not recorded."""
         ours, strange, unfinal = self.owner, self.strange, self.unfinal
+        kinds: list[Kind] = []
         for outcome in outcomes:
             key, kind, _, _, _, _, _, _, _, owner, _, recorded, _ = self.last = outcome
             if strange and key in strange:
@@ -178,9 +179,10 @@ class Sweep:
                 self.done += 1
             else:
                 self.counts[before.kind] -= 1
-            self.counts[kind] += 1
+            kinds.append(kind)
             if not (kind.final and recorded):
                 unfinal[key] = outcome
+        self.counts.update(kinds)
         self.moved.set()
 
     def progress(self, now: float) -> Progress:

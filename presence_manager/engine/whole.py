@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from presence_manager.core.ending import simply_gone
-from presence_manager.core.session import step
+from presence_manager.core.session import ends
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.bundle import Asks, Bundle
 from presence_manager.engine.commit import settle
@@ -43,8 +43,7 @@ async def record(
     told = simply_gone(rows, [attempt for _, attempt in asks], verdicts, now.at, now.owner)
     if bundle.entries is not None or not all(told):
         return noted(lane.desk.entries_of(bundle))
-    steps = [step(row, row, each, delete=True) for row, each in zip(rows, told, strict=True)]
-    lost = await lane.books.put(steps)
+    lost = await lane.books.put(ends(rows, told))
     if lost is not None and not lost and bundle.entries is None:
         lane.end(bundle, [outcome for each in told for outcome in each])
         return []
