@@ -6,6 +6,7 @@ Nothing here awaits: each look says what is to be done, and the lane does it.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
@@ -186,8 +187,9 @@ class Desk:
                 self.look_again(entry)
         books: list[Entry] = []
         stale: list[Entry] = []
+        ready: defaultdict[tuple[Rank, float], list[Entry]] = defaultdict(list)
         inbox, self._inbox = self._inbox, []
-        for entry in inbox:
+        for entry in dict.fromkeys(inbox):  # some were put there twice
             if entry.busy or entry.queued or self._at_work.get(entry.key) is not entry:
                 continue
             if entry.stale and entry.deadline >= now.at:
@@ -201,7 +203,9 @@ class Desk:
             elif entry.not_before > now.at:
                 self.later.put(entry, entry.not_before)
             else:
-                self.queue.push([entry])
+                ready[entry.rank, entry.deadline].append(entry)
+        for entries in ready.values():
+            self.queue.push(entries)
         return books, stale
 
     def _planner(self, entry: Entry, now: Now) -> Planner | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from math import inf
 from typing import TYPE_CHECKING
 
 from presence_manager.core import change
@@ -45,9 +47,9 @@ class Placing:
             now = self._now()
             steps = [self._intent(row, by_key[row.key], now) for row in rows]
             lost = await self._ledger.put(steps)
-            for index, planned in enumerate(steps):
-                if index not in lost:
-                    self._lanes[planned.row.key.lane].submit(planned.row, Rank.SET)
+            placed = [planned.row for index, planned in enumerate(steps) if index not in lost]
+            for lane, run in groupby(placed, lambda row: row.key.lane):
+                self._lanes[lane].submit_all([*run], Rank.SET, inf, None)
             rows = list(lost.values())
             rounds += 1
         return await self._ledger.get(list(by_key)) if rounds > 1 else []
