@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from presence_manager.engine.bundle import Bundle
 from presence_manager.engine.commit import settle
 from presence_manager.engine.entry import Entry
 from presence_manager.engine.plan import Now, gone
+from presence_manager.errors import LedgerError
 
 if TYPE_CHECKING:
     from presence_manager.engine.lane import Lane
@@ -35,10 +37,10 @@ async def record(
     verdicts: Sequence[Verdict],
     now: Now,
     noted: Callable[[list[Entry]], list[Entry]],
-) -> list[Entry]:
+) -> None:
     """Commit that all its sessions are gone, if it is so.
 
-    Return the entries for which that could not be done, after `noted` has told them why.
+    Where that cannot be done, each is seen to by itself, after `noted` has told it why.
     """
     rows = bundle.rows
     told = [
@@ -46,18 +48,21 @@ async def record(
         for row, (_, attempt), verdict in zip(rows, asks, verdicts, strict=True)
     ]
     if bundle.entries is not None or not all(told):
-        return noted(lane.desk.entries_of(bundle))
+        await lane.books.apply(noted(lane.desk.entries_of(bundle)))
+        return
     steps = [step(row, row, each, delete=True) for row, each in zip(rows, told, strict=True)]
-    lost = await lane.books.put(steps)
-    if lost is not None and not lost and bundle.entries is None:
+    try:
+        lost = await lane.books.put(steps)
+    except (LedgerError, asyncio.CancelledError) as error:
+        await lane.books.apply(noted(lane.desk.entries_of(bundle)), error)
+        return
+    if not lost and bundle.entries is None:
         lane.end(bundle, [outcome for each in told for outcome in each])
-        return []
+        return
     entries = noted(lane.desk.entries_of(bundle))
-    if lost is None:
-        return entries
     for entry, row, each in zip(entries, rows, told, strict=True):
         entry.plan = gone(row, each)
     done: list[Entry] = []
     left = settle(zip(entries, rows, strict=True), lost, done, lane.moment)
     lane.books.deliver(done)
-    return left
+    await lane.books.apply(left)
