@@ -110,6 +110,20 @@ async def test_a_full_batch_goes_its_way_as_one() -> None:
         assert await ends(presence) == Counter(report.counts)
 
 
+@virtual
+async def test_the_holds_of_its_sessions_learn_of_their_end() -> None:
+    graph = FakeGraph(latency=1.0)
+    async with manager(graph) as presence:
+        holds = [await presence.hold(name, "Busy", wait=False) for name in USERS]
+        await asyncio.sleep(2)
+        sweep = asyncio.create_task(presence.sweep())
+        await asyncio.sleep(0.5)
+        assert len(bundles(presence)) == 1
+        assert (await sweep).counts == {Kind.CLEARED: 20}
+        assert {hold.state for hold in holds} == {"ended"}
+        assert presence._works.renewer.held.total() == 0
+
+
 # -- somebody comes between -----------------------------------------------------------------------
 
 
@@ -319,6 +333,7 @@ async def test_nothing_of_it_leaves_after_the_deadline() -> None:
         report = await presence.sweep(chunks(), deadline=1.0)
         assert not report.ok
         assert [at for at, _ in graph.requests if 1.0 < at < 2.0] == []
+        assert lane_of(presence).gate._out == 0
         graph.latency = 0.0
 
 
@@ -538,6 +553,13 @@ def test_other_ranks_do_not_wait_for_it_nor_it_for_them() -> None:
     order = [named(queue.take(1, 0)) for _ in range(33)]
     assert "".join(order) == "012345678a901234567b890123456c789"
     assert taken(queue, 3) == ["def"]
+
+
+def test_nothing_that_was_taken_before_is_lost_when_its_turn_comes() -> None:
+    queue = queue_of(bundle_of("abc"))
+    queue.push([Entry(row, Rank.SET) for row in rows("0123456789" * 2)])
+    assert taken(queue, 20) == ["012345678a901234567b", "89c"]
+    assert len(queue) == 0
 
 
 def test_the_room_before_the_deadline_may_end_within_one() -> None:
