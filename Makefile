@@ -24,7 +24,7 @@ demo: $(VENV)/.for-use ## see it work: 300 users, two tenants, a crash, a clean 
 test: $(VENV)/.for-work $(if $(ARGS),$(if $(findstring page,$(ARGS)),browser),browser) ## run the tests
 	@$(BIN)/python -W error -X dev -m pytest $(ARGS)
 
-cover: $(VENV)/.for-work ## core, engine and ledger: each branch is tested on purpose
+cover: $(VENV)/.for-work ## core, gate, engine and ledger: each branch is tested on purpose
 	@$(BIN)/coverage run -m pytest tests/core tests/engine tests/awaits tests/ledger \
 		tests/contract $(ARGS)
 	@$(BIN)/coverage report

@@ -38,6 +38,7 @@ ROOMS = {
     "ledger": Room(2, "ledger"),
     "graph": Room(2, "graph"),
     "clock": Room(2, "clock"),
+    "gate": Room(2, "gate"),
     "engine": Room(3, "engine"),
     "manager": Room(4, "manager"),
     "hosts": Room(5, "hosts"),
@@ -48,7 +49,8 @@ ROOMS = {
 }
 ONLY = {  # narrower than the floors
     "emulator": {"emulator"},  # what Graph does is written down twice, independently
-    "engine": {"core", "errors and settings", "ports", "engine"},  # knows ports, never adapters
+    "engine": {"core", "errors and settings", "ports", "gate", "engine"},  # no adapters
+    "gate": {"core", "ports", "gate"},
 }
 TENANTS_OF_EMULATOR = {"emulator", "hosts", "testing"}
 NO_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "misc"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from presence_manager.core.outcome import Kind, Outcome
@@ -11,7 +12,7 @@ from presence_manager.core.verdict import Judgement, Verb, Verdict
 _made: Any = tuple.__new__
 _CLEAR = Verb.CLEAR
 _SIMPLY = {Judgement.DONE: Kind.CLEARED, Judgement.GONE: Kind.ALREADY_GONE}
-_NOTHING_SAID = (None, "", "", "")  # status, code, message, request_id
+_NOTHING_SAID: tuple[Any, ...] = (None, "", "", "")  # status, code, message, request_id
 
 
 def finish(row: Session, now: float, owner: str) -> Session:
@@ -40,20 +41,35 @@ def outcomes(
 
 
 def simply_gone(
-    row: Session, attempt: Attempt, verdict: Verdict, now: float, owner: str
-) -> tuple[Outcome, ...]:
-    """What the sweeps are told if a clear ended the session and nothing else is to be thought of.
+    rows: Iterable[Session],
+    attempts: Iterable[Attempt],
+    verdicts: Iterable[Verdict],
+    now: float,
+    owner: str,
+) -> list[tuple[Outcome, ...]]:
+    """What the sweeps are told of each session if a clear ended it and that is all to be said.
 
     So it is nearly always, and what the long way would say (`change.advance`, `decide`).
     """
-    key, _, _, _, _, wishes, _, _, _, _, opened, sets, clears, doubt, answer, tries, sweeps = row
-    kind = _SIMPLY.get(verdict[0])
-    if kind is None or attempt.verb is not _CLEAR or opened != attempt:
-        return ()
-    if wishes or sets or clears or doubt or answer:
-        return ()
-    rest = (now, tries + 1, *verdict[3:7], owner, "", True, None)
-    told: tuple[Outcome, ...] = ()
-    for sweep_id in sweeps:  # nearly always there is one
-        told += (_made(Outcome, (key, kind, sweep_id, *rest)),)
-    return told
+    said: list[tuple[Outcome, ...]] = []
+    last: Verdict | None = None
+    before, rest = 0, _NOTHING_SAID
+    for row, attempt, verdict in zip(rows, attempts, verdicts, strict=True):
+        key, _, _, _, _, wishes, _, _, _, _, opened, sets, clears, doubt, answer, tries, sweeps = (
+            row
+        )
+        kind = _SIMPLY.get(verdict[0])
+        told: tuple[Outcome, ...] = ()
+        if (
+            kind is not None
+            and attempt[0] is _CLEAR
+            and (opened is attempt or opened == attempt)
+            and not (wishes or sets or clears or doubt or answer)
+        ):
+            if verdict is not last or tries != before:  # mostly all are of one batch
+                last, before = verdict, tries
+                rest = (now, tries + 1, *verdict[3:7], owner, "", True, None)
+            for sweep_id in sweeps:  # nearly always there is one
+                told += (_made(Outcome, (key, kind, sweep_id, *rest)),)
+        said.append(told)
+    return said

@@ -33,7 +33,7 @@ def is_guid(text: str) -> bool:
 
 def is_folded(text: object) -> bool:
     """Whether this is a GUID in its one spelling: the quick question, asked of millions."""
-    return isinstance(text, str) and _FOLDED.fullmatch(text) is not None
+    return type(text) is str and _FOLDED.fullmatch(text) is not None
 
 
 def guid(text: str, what: str) -> str:

@@ -201,6 +201,14 @@ def step(
     return made
 
 
+def ends(rows: Iterable[Session], told: Iterable[tuple[Outcome, ...]]) -> list[Step]:
+    """Return the steps that end the rows, each with what its sweeps are told."""
+    return [
+        _made(Step, (row.version, row, outcomes, True, False))
+        for row, outcomes in zip(rows, told, strict=True)
+    ]
+
+
 class Tally(NamedTuple):
     """How many sessions of one tenant are alike.
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from presence_manager.core.decide import Send
+from presence_manager.core.key import Key
+from presence_manager.core.session import Attempt, Session
 from presence_manager.engine.entry import Entry, Rank, Waiting
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from presence_manager.core.session import Session
 
 FULL_BATCH = 20
 """Sessions in one $batch (Graph: json-batching)."""
+
+Asks = list[tuple[Key, Attempt]]
+"""Which attempts a request makes."""
+
+
+def asks_of(rows: Iterable[Session]) -> Asks:
+    """The open attempts of these rows."""
+    return [(row.key, row.attempt) for row in rows if row.attempt is not None]
 
 
 class Bundle(Waiting):
@@ -24,11 +29,12 @@ class Bundle(Waiting):
     state it is.
     """
 
-    __slots__ = ("entries", "rows", "send")
+    __slots__ = ("asks", "entries", "rows", "send")
 
     def __init__(self, rows: Sequence[Session], rank: Rank, deadline: float, send: Send) -> None:
         super().__init__(rows[0], rank, deadline)
         self.rows = rows
+        self.asks = asks_of(rows)
         self.send = send
         self.entries: list[Entry] | None = None
 

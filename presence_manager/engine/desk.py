@@ -15,10 +15,10 @@ from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verb
 from presence_manager.engine.bundle import FULL_BATCH, Bundle
 from presence_manager.engine.entry import Entry, Planner, Rank
-from presence_manager.engine.gate import Gate
 from presence_manager.engine.later import Later
 from presence_manager.engine.plan import Now, give_up, take_over, withdraw
 from presence_manager.engine.queue import CLEARS, LaneQueue
+from presence_manager.gate.gate import Gate
 
 BUNDLE = FULL_BATCH
 """Sessions of a sweep that leave as they came in, if nothing comes between."""

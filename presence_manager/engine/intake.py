@@ -31,6 +31,9 @@ from presence_manager.ports import Ledger, Scope
 
 log = structlog.get_logger()
 
+REMEMBERED = 100_000
+"""Sessions that a source has named which are remembered; of others the ledger knows."""
+
 
 class Intake:
     """Takes the sessions of one sweep in."""
@@ -57,6 +60,7 @@ class Intake:
         self._window = window_of(1)
         self._more: dict[LaneId, asyncio.Event] = {}
         self._waiting: set[LaneId] = set()
+        self._named: set[int] | None = set()  # by the source, as hashes: few are alike by chance
         self._read = False
         self.refills: set[asyncio.Task[None]] = set()
 
@@ -81,7 +85,7 @@ class Intake:
         """
         seen: set[LaneId] = set()
         async for named in source:
-            rows = await self._new(named) if seen else named
+            rows = named if self._are_new(named) else await self._new(named)
             lanes = [(lane, list(run)) for lane, run in groupby(rows, lambda row: row.key.lane)]
             seen.update(lane for lane, _ in lanes)
             self._window = window_of(len(seen))
@@ -96,6 +100,16 @@ class Intake:
         self._read = self._sweep.all_taken = True
         for event in self._more.values():
             event.set()
+
+    def _are_new(self, rows: list[Session]) -> bool:
+        """Whether the source has surely named none of them before."""
+        names = [hash(row.key) for row in rows]
+        fresh = self._named is not None and self._named.isdisjoint(names)
+        if self._named is not None:
+            self._named.update(names)
+            if len(self._named) > REMEMBERED:  # from here on the ledger is asked
+                self._named = None
+        return fresh
 
     async def _new(self, rows: list[Session]) -> list[Session]:
         """Those whom the source has not named before, as far as the ledger can be asked."""

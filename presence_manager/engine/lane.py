@@ -22,18 +22,18 @@ from presence_manager.core.outcome import Outcome
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.books import Audience, Books
-from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.bundle import FULL_BATCH, Bundle
 from presence_manager.engine.desk import Desk
 from presence_manager.engine.entry import Entry, Rank
-from presence_manager.engine.gate import Gate
 from presence_manager.engine.plan import Now
 from presence_manager.engine.request import Request
 from presence_manager.engine.retry import LaneTerms
 from presence_manager.engine.share import LaneShare
 from presence_manager.engine.tasks import Tasks
 from presence_manager.engine.unrecorded import Unrecorded
-from presence_manager.engine.width import Width
+from presence_manager.gate.budget import GateTerms
+from presence_manager.gate.gate import Gate
+from presence_manager.gate.width import Width
 from presence_manager.ports import Clock, Graph, Ledger
 
 UNSENT = 10_000  # attempts that never left, remembered at most; without that one is committed anew

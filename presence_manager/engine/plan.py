@@ -149,7 +149,7 @@ def withdraw(row: Session, now: Now) -> Plan:
 
 def judged(row: Session, attempt: Attempt, verdict: Verdict, now: Now) -> Plan:
     """Apply a verdict and see what comes next."""
-    told = ending.simply_gone(row, attempt, verdict, now.at, now.owner)
+    (told,) = ending.simply_gone([row], [attempt], [verdict], now.at, now.owner)
     if told:  # the long way says the same
         return gone(row, told)
     return conclude(change.advance(row, attempt, verdict, now.owner, now.terms), now, verdict)

@@ -10,12 +10,10 @@ import structlog
 
 from presence_manager.core import change
 from presence_manager.core.decide import Send
-from presence_manager.core.key import Key
 from presence_manager.core.outcome import Kind
-from presence_manager.core.session import Attempt
 from presence_manager.core.verdict import Judgement, Verb, Verdict
 from presence_manager.engine import whole
-from presence_manager.engine.bundle import Bundle
+from presence_manager.engine.bundle import Asks, Bundle, asks_of
 from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.plan import (
     SEND_WITHIN,
@@ -46,7 +44,7 @@ class Request:
     def __init__(self, lane: Lane, chunk: Bundle | list[Entry]) -> None:
         self._lane = lane
         self._chunk = chunk
-        self._asks: list[tuple[Key, Attempt]] = []
+        self._asks: Asks = []
         self._verdicts: Sequence[Verdict] = ()
         self._owed = False
 
@@ -61,8 +59,7 @@ class Request:
         if not chunk:
             return
         items = [chunk] if isinstance(chunk, Bundle) else chunk
-        rows = [row for item in items for row in item.rows]
-        asks = [(row.key, row.attempt) for row in rows if row.attempt is not None]
+        asks = chunk.asks if isinstance(chunk, Bundle) else asks_of(entry.row for entry in chunk)
         lane.unsent.difference_update([attempt.number for _, attempt in asks])
         try:
             verdicts = await self._sent(items, asks)
@@ -163,9 +160,7 @@ class Request:
             and attempt.owner == plan.row.owner
         )
 
-    async def _sent(
-        self, items: Sequence[Entry | Bundle], asks: list[tuple[Key, Attempt]]
-    ) -> Sequence[Verdict]:
+    async def _sent(self, items: Sequence[Entry | Bundle], asks: Asks) -> Sequence[Verdict]:
         lane = self._lane
         sent_at = lane.clock.now()
         limit = self._time_limit(items, sent_at)

@@ -9,9 +9,9 @@ from typing import Any
 import structlog
 
 from presence_manager.core.key import LaneId
-from presence_manager.engine.gate import Gate
 from presence_manager.engine.unrecorded import Unrecorded
 from presence_manager.errors import LedgerError
+from presence_manager.gate.gate import Gate
 from presence_manager.ports import Clock, Draw, Ledger
 
 log = structlog.get_logger()

@@ -166,23 +166,23 @@ class Sweep:
 
     def became(self, outcomes: Iterable[Outcome]) -> None:
         """Count outcomes; a later one of the session replaces one not final, or not recorded."""
+        ours, strange, unfinal = self.owner, self.strange, self.unfinal
+        kinds: list[Kind] = []
         for outcome in outcomes:
-            kind = outcome.kind
-            before = None
-            if self.unfinal or self.strange or outcome.owner != self.owner:
-                if outcome.key in self.strange:
-                    continue
-                if kind.final and outcome.owner != self.owner:
-                    self.strange.add(outcome.key)
-                before = self.unfinal.pop(outcome.key, None)
+            key, kind, _, _, _, _, _, _, _, owner, _, recorded, _ = self.last = outcome
+            if strange and key in strange:
+                continue
+            if owner != ours and kind.final:
+                strange.add(key)
+            before = unfinal.pop(key, None) if unfinal else None
             if before is None:
                 self.done += 1
             else:
                 self.counts[before.kind] -= 1
-            self.counts[kind] += 1
-            if not (kind.final and outcome.recorded):
-                self.unfinal[outcome.key] = outcome
-            self.last = outcome
+            kinds.append(kind)
+            if not (kind.final and recorded):
+                unfinal[key] = outcome
+        self.counts.update(kinds)
         self.moved.set()
 
     def progress(self, now: float) -> Progress:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from presence_manager.core.ending import simply_gone
-from presence_manager.core.key import Key
-from presence_manager.core.session import Attempt, step
+from presence_manager.core.session import ends
 from presence_manager.core.verdict import Verdict
-from presence_manager.engine.bundle import Bundle
+from presence_manager.engine.bundle import Asks, Bundle
 from presence_manager.engine.commit import settle
 from presence_manager.engine.entry import Entry
 from presence_manager.engine.plan import Now, gone
@@ -27,13 +26,13 @@ def may_leave(lane: Lane, bundle: Bundle) -> bool:
         return False
     if bundle.deadline < now or now < lane.gate.closed_until:
         return False
-    return lane.unsent.issuperset([row.attempt.number for row in bundle.rows if row.attempt])
+    return lane.unsent.issuperset([attempt.number for _, attempt in bundle.asks])
 
 
 async def record(
     lane: Lane,
     bundle: Bundle,
-    asks: Sequence[tuple[Key, Attempt]],
+    asks: Asks,
     verdicts: Sequence[Verdict],
     now: Now,
     noted: Callable[[list[Entry]], list[Entry]],
@@ -43,16 +42,12 @@ async def record(
     Where that cannot be done, each is seen to by itself, after `noted` has told it why.
     """
     rows = bundle.rows
-    told = [
-        simply_gone(row, attempt, verdict, now.at, now.owner)
-        for row, (_, attempt), verdict in zip(rows, asks, verdicts, strict=True)
-    ]
+    told = simply_gone(rows, [attempt for _, attempt in asks], verdicts, now.at, now.owner)
     if bundle.entries is not None or not all(told):
         await lane.books.apply(noted(lane.desk.entries_of(bundle)))
         return
-    steps = [step(row, row, each, delete=True) for row, each in zip(rows, told, strict=True)]
     try:
-        lost = await lane.books.put(steps)
+        lost = await lane.books.put(ends(rows, told))
     except (LedgerError, asyncio.CancelledError) as error:
         await lane.books.apply(noted(lane.desk.entries_of(bundle)), error)
         return

@@ -228,10 +228,9 @@ _TOO_LATE: Final = "the attempt could not leave by its send_by: nothing was sent
 def _check(lane: LaneId, asks: Sequence[tuple[Key, Attempt]]) -> None:
     if len(asks) > wire.BATCH_MAX:
         raise ValueError(f"one request takes up to {wire.BATCH_MAX} sessions, not {len(asks)}")
-    users = {user: where for (where, user), _ in asks}
-    if len(users) != len(asks):
+    if len({user for (_, user), _ in asks}) != len(asks):
         raise ValueError("one request cannot ask twice for one user")
-    if any(where != lane for where in users.values()):
+    if any(where is not lane and where != lane for (where, _), _ in asks):
         raise ValueError("all sessions of one request must be of its lane")
 
 

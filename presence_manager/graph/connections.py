@@ -22,7 +22,6 @@ from random import getrandbits
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
-from uuid import UUID
 
 from aiohttp import ClientRequest, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from aiohttp.connector import Connection
@@ -59,7 +58,8 @@ class Departure:
     def __init__(self, gate: Callable[[], float]) -> None:
         self.gate = gate
         # A name, not a secret: the system's random numbers would cost a call to the kernel.
-        self.request_id = str(UUID(int=getrandbits(128), version=4))
+        name = f"{getrandbits(128):032x}"
+        self.request_id = f"{name[:8]}-{name[8:12]}-4{name[13:16]}-a{name[17:20]}-{name[20:]}"
         self.sent_at: float | None = None
         self.answer: Answer | None = None
 

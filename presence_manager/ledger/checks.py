@@ -17,8 +17,8 @@ def check_steps(steps: Sequence[Step]) -> None:
     """
     if len({step.row.key for step in steps}) != len(steps):
         raise ValueError("a session stands twice in one put: its second step cannot be judged")
-    for step in steps:
-        if step.row.version <= 0 and not step.delete:
+    for _, row, _, delete, _ in steps:
+        if not delete and row.version <= 0:
             raise ValueError("a row without a version cannot be kept; evolve() gives it one")
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from datetime import datetime
 from itertools import islice
 from math import inf
+from typing import Any
 
 from presence_manager.core.key import Key, LaneId, guid, is_folded
 from presence_manager.core.session import Session, blank
@@ -13,6 +14,8 @@ from presence_manager.engine.sources import CHUNK
 from presence_manager.errors import InvalidHold, SettingsError
 from presence_manager.ports import Scope
 from presence_manager.settings import Settings
+
+_made: Any = tuple.__new__
 
 User = str | tuple[str, str]
 """A user's id, or (tenant's id, user's id)."""
@@ -52,18 +55,23 @@ class Ids:
         They are sorted: what stands side by side in the ledger is written in half the time.
         """
         async for some in _some(users):
-            yield [blank(key) for key in sorted(self._keys(some, tenant))]
+            named = self._named(some, tenant)
+            yield [
+                blank(_made(Key, (lane, name)))
+                for lane in sorted(named)
+                for name in sorted(named[lane])
+            ]
 
-    def _keys(self, users: list[User], tenant: str | None) -> set[Key]:
-        keys: set[Key] = set()
-        lanes: dict[str | None, LaneId] = {}
+    def _named(self, users: list[User], tenant: str | None) -> dict[LaneId, set[str]]:
+        lanes: dict[str | None, set[str]] = {}
+        named: dict[LaneId, set[str]] = {}
         for user in users:
             name, where = (user, tenant) if isinstance(user, str) else (user[1], user[0])
-            lane = lanes.get(where)
-            if lane is None:
-                lane = lanes[where] = self.key(name, where).lane
-            keys.add(Key(lane, name if is_folded(name) else checked(name, "user")))
-        return keys
+            names = lanes.get(where)
+            if names is None:
+                names = lanes[where] = named.setdefault(self.key(name, where).lane, set())
+            names.add(name if is_folded(name) else checked(name, "user"))
+        return named
 
 
 def checked(text: str, what: str) -> str:

@@ -14,9 +14,7 @@ from presence_manager.core.outcome import Kind, Outcome, Progress, Report
 from presence_manager.core.pair import shortest_lease
 from presence_manager.core.session import Session, Terms, Wish
 from presence_manager.core.verdict import Verdict
-from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.entry import Rank
-from presence_manager.engine.gate import Gate
 from presence_manager.engine.lane import Lane
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.placing import Placing
@@ -38,6 +36,8 @@ from presence_manager.engine.sweep import (
 from presence_manager.engine.sweeper import Sweeper
 from presence_manager.engine.unrecorded import OwingNow, Unrecorded
 from presence_manager.errors import LedgerError
+from presence_manager.gate.budget import GateTerms
+from presence_manager.gate.gate import Gate
 from presence_manager.ports import Clock, Graph, Ledger
 from presence_manager.settings import GraphSettings, Settings
 
@@ -74,10 +74,8 @@ class Works:
         self.on_rest: Callable[[Session], None] = lambda row: None
         self.on_gone: Callable[[Sequence[Key]], None] = lambda keys: None
         self.on_refusal: Callable[[Key, str, Verdict], None] = lambda key, name, verdict: None
-        retry = settings.retry
-        self.terms = terms = Terms(
-            timeout=settings.graph.timeout, margin=retry.margin, settle=retry.settle
-        )
+        retry, timeout = settings.retry, settings.graph.timeout
+        self.terms = terms = Terms(timeout=timeout, margin=retry.margin, settle=retry.settle)
         self._how = LaneTerms(
             terms=terms,
             policy=policy

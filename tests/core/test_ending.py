@@ -42,7 +42,7 @@ def test_without_an_answer_there_is_nothing_to_say() -> None:
 
 @pytest.mark.parametrize("judgement", list(Judgement))
 def test_it_is_simply_gone_with_a_200_or_404(judgement: Judgement) -> None:
-    told = ending.simply_gone(ROW, CLEAR, verdict(judgement), NOW, "me")
+    (told,) = ending.simply_gone([ROW], [CLEAR], [verdict(judgement)], NOW, "me")
     kinds = {Judgement.DONE: [Kind.CLEARED], Judgement.GONE: [Kind.ALREADY_GONE]}
     assert [outcome.kind for outcome in told] == kinds.get(judgement, [])
     if told:
@@ -64,7 +64,7 @@ def test_it_is_simply_gone_with_a_200_or_404(judgement: Judgement) -> None:
 )
 def test_but_not_with_anything_else_to_think_of(besides: dict[str, Any]) -> None:
     row = ROW._replace(**besides)
-    assert ending.simply_gone(row, CLEAR, verdict(Judgement.DONE), NOW, "me") == ()
+    assert ending.simply_gone([row], [CLEAR], [verdict(Judgement.DONE)], NOW, "me") == [()]
 
 
 def test_what_settles_is_told_apart_when_a_row_is_adopted() -> None:

@@ -15,7 +15,8 @@ from uuid import UUID
 
 from presence_manager import HoldRequest, Outcome, PresenceError, PresenceManager
 from presence_manager.core import change
-from presence_manager.engine import lane, sources, width
+from presence_manager.engine import lane, sources
+from presence_manager.gate import width
 from presence_manager.ports import Scope
 from presence_manager.settings import Settings
 

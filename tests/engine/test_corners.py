@@ -15,15 +15,15 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.pair import PAIRS
 from presence_manager.core.session import Attempt, Known, Session, Terms, Wish
 from presence_manager.core.verdict import Judgement, Verb, Verdict
-from presence_manager.engine.budget import GateTerms
 from presence_manager.engine.commit import commit
 from presence_manager.engine.desk import Desk
 from presence_manager.engine.entry import Entry, Rank
-from presence_manager.engine.gate import Gate
 from presence_manager.engine.plan import SEND_WITHIN, Now, begin, conclude, refuse
 from presence_manager.engine.shield import to_the_end
 from presence_manager.engine.unrecorded import Debt
 from presence_manager.errors import LedgerError, SignInRefused
+from presence_manager.gate.budget import GateTerms
+from presence_manager.gate.gate import Gate
 
 from .virtual import (
     APP,

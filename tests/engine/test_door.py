@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from presence_manager.engine.budget import GateTerms
-from presence_manager.engine.door import shut_for
-from presence_manager.engine.gate import Gate
+from presence_manager.gate.budget import GateTerms
+from presence_manager.gate.door import shut_for
+from presence_manager.gate.gate import Gate
 from presence_manager.ports import Budget
 
 from .virtual import FakeGraph, LoopClock, SharedLedger, elapsed, kill, manager, user, virtual

@@ -17,10 +17,10 @@ from presence_manager import Kind, LedgerError
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.session import Attempt
 from presence_manager.core.verdict import Judgement, Verdict
-from presence_manager.engine.budget import GateTerms, LaneBudget
-from presence_manager.engine.gate import Gate
-from presence_manager.engine.width import Width
-from presence_manager.engine.window import Window
+from presence_manager.gate.budget import GateTerms, LaneBudget
+from presence_manager.gate.gate import Gate
+from presence_manager.gate.width import Width
+from presence_manager.gate.window import Window
 from presence_manager.ledger import MemoryLedger
 from presence_manager.ports import Budget, Draw, Share
 from presence_manager.settings import GraphSettings

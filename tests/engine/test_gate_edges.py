@@ -6,8 +6,8 @@ from math import inf
 
 import pytest
 
-from presence_manager.engine.budget import GateTerms, LaneBudget
-from presence_manager.engine.gate import SLOTS_LIFE, SOON, Gate
+from presence_manager.gate.budget import GateTerms, LaneBudget
+from presence_manager.gate.gate import SLOTS_LIFE, SOON, Gate
 from presence_manager.ports import Draw, Share
 
 from .test_gate_rules import AT, FIRST, give, refuse, used

@@ -6,8 +6,8 @@ from math import inf
 
 import pytest
 
-from presence_manager.engine.budget import GateTerms, LaneBudget
-from presence_manager.engine.gate import LIES, LONGEST_WAIT, SOON, STRIKES, Gate
+from presence_manager.gate.budget import GateTerms, LaneBudget
+from presence_manager.gate.gate import LIES, LONGEST_WAIT, SOON, STRIKES, Gate
 from presence_manager.ports import Budget, Draw, Share, Uses
 
 AT = 1000.0

@@ -72,7 +72,7 @@ def test_a_session_that_is_simply_gone(row: Session, verdict: Verdict) -> None:
 
 def test_the_short_cut_is_taken() -> None:
     row = Session(key=KEY, version=3, known=Known.SHOWN, attempt=CLEAR, sweeps=("one",))
-    assert ending.simply_gone(row, CLEAR, Verdict(Judgement.DONE, AT, AT, 200), AT, "me")
+    assert ending.simply_gone([row], [CLEAR], [Verdict(Judgement.DONE, AT, AT, 200)], AT, "me")[0]
 
 
 class TestTakeOver:

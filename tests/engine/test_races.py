@@ -10,8 +10,8 @@ import pytest
 
 from presence_manager import HoldRequest, HoldTimeout, Kind, LedgerError
 from presence_manager.core.key import Key, LaneId
-from presence_manager.engine.budget import GateTerms
-from presence_manager.engine.gate import Gate
+from presence_manager.gate.budget import GateTerms
+from presence_manager.gate.gate import Gate
 from presence_manager.ledger import MemoryLedger
 from presence_manager.ports import Budget, Share
 

@@ -12,8 +12,8 @@ import pytest
 from ledger_samples import OWN, key, new, row
 
 from presence_manager.core.key import LaneId
-from presence_manager.engine.door import CLOSED_AT_MOST, closed_for
 from presence_manager.errors import LedgerUnusable
+from presence_manager.gate.door import CLOSED_AT_MOST, closed_for
 from presence_manager.ledger import SqliteLedger, schema
 from presence_manager.ledger.database import SQL, Database
 from presence_manager.ledger.queries import statements

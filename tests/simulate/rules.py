@@ -12,7 +12,7 @@ from presence_manager.core.key import Key, LaneId
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Attempt, Known, Session, Step, Wish
 from presence_manager.core.verdict import Verb
-from presence_manager.engine.gate import FIRST_WAIT
+from presence_manager.gate.gate import FIRST_WAIT
 
 from .loop import START
 from .plan import Plan

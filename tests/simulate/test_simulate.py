@@ -149,7 +149,7 @@ def test_it_sees_a_release_that_ends_the_holds_of_others(monkeypatch: pytest.Mon
 
 
 def test_it_sees_a_gate_that_lets_too_much_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    from presence_manager.engine.gate import Gate
+    from presence_manager.gate.gate import Gate
 
     def free(gate: Any, now: float) -> int:
         return 20 if now >= gate.closed_until else 0

@@ -9,8 +9,8 @@ from math import inf
 from typing import NamedTuple
 
 from presence_manager.core.session import Known, Tally
-from presence_manager.engine.budget import FIRST_BUDGET
-from presence_manager.engine.door import shut_for
+from presence_manager.gate.budget import FIRST_BUDGET
+from presence_manager.gate.door import shut_for
 from presence_manager.hosts.cli.times import clock_time, spoken
 from presence_manager.hosts.doctor.finding import Finding, ok, warn
 from presence_manager.ports import Budget

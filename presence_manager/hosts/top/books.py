@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from presence_manager.core.key import LaneId
 from presence_manager.core.session import Known, Tally
-from presence_manager.engine.door import shut_for
+from presence_manager.gate.door import shut_for
 from presence_manager.hosts.doctor.held import size
 from presence_manager.hosts.top.frame import RATE_OVER, Frame, OutcomeLine, TenantLine
 from presence_manager.ports import Draw, Ledger, Query, slots

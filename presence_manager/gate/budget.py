@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from presence_manager.engine.window import Window
+from presence_manager.gate.window import Window
 from presence_manager.ports import Budget
 
 FIRST_BUDGET = 1500

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from math import inf
 
-from presence_manager.engine.budget import GateTerms, LaneBudget
-from presence_manager.engine.door import Door
-from presence_manager.engine.window import Window
+from presence_manager.gate.budget import GateTerms, LaneBudget
+from presence_manager.gate.door import Door
+from presence_manager.gate.window import Window
 from presence_manager.ports import Budget, Draw, Share, Uses, slots
 
 FIRST_WAIT = 1.0
