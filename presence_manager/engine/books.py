@@ -65,32 +65,28 @@ class Books:
         self._wake = wake
         self._log = log
 
-    async def apply(self, entries: list[Entry]) -> None:
-        """Commit plans, tell who waits, and go on with what is left to do."""
+    async def apply(self, entries: list[Entry], failed: BaseException | None = None) -> None:
+        """Commit plans, tell who waits, and go on with what is left to do: see `committed`."""
         if entries:
-            self.deliver(await self.committed(entries))
+            self.deliver(await self.committed(entries, failed))
 
-    async def put(self, steps: list[Step]) -> Mapping[int, Session] | None:
-        """Commit the steps, if that can be done just now: see `Ledger.put`."""
-        try:
-            return await self._ledger.put(steps)
-        except LedgerError as error:
-            self._log.error("ledger.failed", error=str(error))
-        except asyncio.CancelledError:  # the loop closes: what was saved is seen later
-            if self.stopping:
-                raise
-        return None
+    async def put(self, steps: list[Step]) -> Mapping[int, Session]:
+        """Commit the steps of a bundle: see `Ledger.put`."""
+        return await self._ledger.put(steps)
 
     def ended(self, rows: Iterable[Session], outcomes: list[Outcome]) -> None:
         """Tell that these sessions have ended, and nothing else is to be said of them."""
         self._audience.became(outcomes)
         self._audience.gone([row.key for row in rows])
 
-    async def committed(self, entries: list[Entry]) -> list[Entry]:
+    async def committed(
+        self, entries: list[Entry], failed: BaseException | None = None
+    ) -> list[Entry]:
         """Commit plans, and try again while the ledger fails: no verdict may be forgotten.
 
         Clears do not wait for it: they go on unrecorded, while what else there is is committed in
-        the background. A lane that is being stopped does not wait either.
+        the background. A lane that is being stopped does not wait either. `failed` is how a first
+        try has ended just now: one that took seconds costs a sweep no more of its time.
         """
         done: list[Entry] = []
         left = list(entries)
@@ -99,6 +95,9 @@ class Books:
             if self._unrecorded:
                 left = self._advance_unrecorded(left, done)
             try:
+                if failed is not None:
+                    first, failed = failed, None
+                    raise first
                 await commit(self._ledger, left, done, self._moment)
                 return done
             except LedgerError as error:

@@ -41,6 +41,12 @@ class Bundle(Waiting):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def landed(self) -> None:
+        """Its request is over, for those entries too that were made while it was in flight."""
+        super().landed()
+        for entry in self.entries or ():
+            entry.landed()
+
     def split(self) -> list[Entry]:
         """Make its entries, in the state that it is in."""
         entries = [Entry(row, self.rank, self.deadline) for row in self.rows]

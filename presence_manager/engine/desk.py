@@ -48,12 +48,11 @@ class Desk:
         """What is at work, each bundle as a whole."""
         return [*dict.fromkeys(self._at_work.values())]
 
-    def entries(self) -> list[Entry]:
-        """What is at work, each session by itself."""
-        for item in self.items():
-            if isinstance(item, Bundle):
-                self.split(item)
-        return [item for item in self.items() if isinstance(item, Entry)]
+    def entries(self, sweep_id: str = "") -> list[Entry]:
+        """What is at work, for that sweep if one is given, each session by itself."""
+        rows = [row for item in self.items() for row in item.rows]
+        keys = [row.key for row in rows if not sweep_id or sweep_id in row.sweeps]
+        return [entry for key in keys if (entry := self.entry(key)) is not None]
 
     def entry(self, key: Key) -> Entry | None:
         """The entry of a session that is at work."""

@@ -50,6 +50,10 @@ class Waiting:
     def __len__(self) -> int:
         return 1
 
+    def landed(self) -> None:
+        """Its request is over: nothing is left to be shortened."""
+        self.scope = None
+
 
 class Entry(Waiting):
     """One session at work in a lane.

@@ -170,7 +170,7 @@ class Lane:
 
         Unless the lane is stopped, the work itself goes on in the background.
         """
-        entries = [entry for entry in self.desk.entries() if sweep_id in entry.row.sweeps]
+        entries = self.desk.entries(sweep_id)
         now = self.clock.now()
         for entry in entries:
             entry.deadline = min(entry.deadline, now)

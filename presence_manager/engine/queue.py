@@ -152,9 +152,6 @@ class _Line:
         self._last = -inf
         self._order = count()
 
-    def __len__(self) -> int:
-        return len(self.row) + len(self._heap)
-
     def all(self) -> list[Entry | Bundle]:
         """All that waits, in no order; once each, though one may stand in an old place as well."""
         places = [*self.row, *(item for _, _, item in self._heap)]

@@ -77,12 +77,9 @@ class Request:
         """Commit what came of it, and go on."""
         lane, chunk = self._lane, self._chunk
         if isinstance(chunk, Bundle) and not self._owed:
-            left = await whole.record(
-                lane, chunk, self._asks, self._verdicts, self._now, self._noted
-            )
+            await whole.record(lane, chunk, self._asks, self._verdicts, self._now, self._noted)
         else:
-            left = self._noted(lane.desk.entries_of(chunk))
-        await lane.books.apply(left)
+            await lane.books.apply(self._noted(lane.desk.entries_of(chunk)))
 
     def _noted(self, entries: list[Entry]) -> list[Entry]:
         """Let the entries, if they were asked for, learn what came of them."""
@@ -185,7 +182,7 @@ class Request:
             why = "the request ended in a fault of ours; the log has it"
         finally:
             for item in items:
-                item.scope = None
+                item.landed()
         cut = Verdict(
             judgement=Judgement.LOST,
             sent_at=sent_at,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from presence_manager.engine.bundle import Asks, Bundle
 from presence_manager.engine.commit import settle
 from presence_manager.engine.entry import Entry
 from presence_manager.engine.plan import Now, gone
+from presence_manager.errors import LedgerError
 
 if TYPE_CHECKING:
     from presence_manager.engine.lane import Lane
@@ -34,25 +36,28 @@ async def record(
     verdicts: Sequence[Verdict],
     now: Now,
     noted: Callable[[list[Entry]], list[Entry]],
-) -> list[Entry]:
+) -> None:
     """Commit that all its sessions are gone, if it is so.
 
-    Return the entries for which that could not be done, after `noted` has told them why.
+    Where that cannot be done, each is seen to by itself, after `noted` has told it why.
     """
     rows = bundle.rows
     told = simply_gone(rows, [attempt for _, attempt in asks], verdicts, now.at, now.owner)
     if bundle.entries is not None or not all(told):
-        return noted(lane.desk.entries_of(bundle))
-    lost = await lane.books.put(ends(rows, told))
-    if lost is not None and not lost and bundle.entries is None:
+        await lane.books.apply(noted(lane.desk.entries_of(bundle)))
+        return
+    try:
+        lost = await lane.books.put(ends(rows, told))
+    except (LedgerError, asyncio.CancelledError) as error:
+        await lane.books.apply(noted(lane.desk.entries_of(bundle)), error)
+        return
+    if not lost and bundle.entries is None:
         lane.end(bundle, [outcome for each in told for outcome in each])
-        return []
+        return
     entries = noted(lane.desk.entries_of(bundle))
-    if lost is None:
-        return entries
     for entry, row, each in zip(entries, rows, told, strict=True):
         entry.plan = gone(row, each)
     done: list[Entry] = []
     left = settle(zip(entries, rows, strict=True), lost, done, lane.moment)
     lane.books.deliver(done)
-    return left
+    await lane.books.apply(left)

@@ -131,7 +131,7 @@ class Stage:
             if lane.gate._out or lane._in_flight:
                 wrong.append(f"slots that nobody gives back: {lane!r}")
             if lane._tasks or lane._share.drawing:
-                wrong.append(f"tasks that go on: {lane._tasks}")
+                wrong.append(f"tasks that go on: {lane._tasks._tasks}")
             entries = lane.desk.entries()
             wrong += [f"left at work: {entry.row}" for entry in entries if self._own(entry)]
         sweeper = works.sweeper

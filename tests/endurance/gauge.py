@@ -49,7 +49,7 @@ def parts(presence: PresenceManager) -> dict[str, int]:
         kept["desk entries"] += len(desk)
         kept["desk inbox"] += len(desk._inbox)
         kept["queue"] += len(desk.queue)
-        kept["queue's places"] += sum(map(len, desk.queue._lines))
+        kept["queue's places"] += sum(len(line.row) + len(line._heap) for line in desk.queue._lines)
         kept["waiting for time"] += len(desk.later)
         kept["lane's tasks"] += len(lane._tasks)
         kept["requests in flight"] += lane.in_flight

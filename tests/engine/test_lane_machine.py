@@ -14,6 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from presence_manager.core.outcome import Kind, Outcome, Report
 from presence_manager.core.verdict import Judgement
+from presence_manager.engine import desk
+from presence_manager.engine.bundle import FULL_BATCH
 
 from .virtual import FakeGraph, SharedLedger, VirtualLoop, manager, user
 
@@ -42,10 +44,15 @@ QUIET = 1_000.0
 
 
 class Lane(RuleBasedStateMachine):
-    """One process, one tenant, two users."""
+    """One process, one tenant, two users; a sweep of both may be a bundle."""
 
-    @initialize(latency=st.sampled_from([0.0, 0.05, 3.0]), batch=st.sampled_from(["auto", "off"]))
-    def start(self, latency: float, batch: str) -> None:
+    @initialize(
+        latency=st.sampled_from([0.0, 0.05, 3.0]),
+        batch=st.sampled_from(["auto", "off"]),
+        bundle=st.sampled_from([2, FULL_BATCH]),
+    )
+    def start(self, latency: float, batch: str, bundle: int) -> None:
+        desk.BUNDLE = bundle
         self.runner = asyncio.Runner(loop_factory=VirtualLoop)
         self.graph, self.ledger = FakeGraph(latency=latency), SharedLedger()
         self.presence = manager(self.graph, self.ledger, graph={"batch": batch})
@@ -148,6 +155,7 @@ class Lane(RuleBasedStateMachine):
         assert not self.graph.sessions
         assert report is None or report.ok
         self.runner.close()
+        desk.BUNDLE = FULL_BATCH
 
 
 TestLane = Lane.TestCase
