@@ -96,6 +96,12 @@ def test_agreed_seeds_that_once_told_of_something(seed: int) -> None:
     assert result.broken is None, report(result)
 
 
+@pytest.mark.parametrize("seed", [629297317, 800000007])
+def test_seeds_that_told_of_something_since_there_are_bundles(seed: int) -> None:
+    result = run(draw(seed))
+    assert result.broken is None, report(result)
+
+
 @pytest.mark.parametrize("seed", [80, 324334850])
 def test_a_clock_that_is_ahead_may_end_a_hold_and_nothing_else(seed: int) -> None:
     result = run(draw(seed))
