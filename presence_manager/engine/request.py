@@ -191,6 +191,9 @@ class Request:
         finally:
             for item in items:
                 item.scope = None
+                if isinstance(item, Bundle):  # it may have been split meanwhile
+                    for entry in item.entries or ():
+                        entry.scope = None
         cut = Verdict(
             judgement=Judgement.LOST,
             sent_at=sent_at,
