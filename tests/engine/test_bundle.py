@@ -14,7 +14,7 @@ USERS = [user(n) for n in range(FULL_BATCH)]
 
 @virtual
 async def test_who_is_cleared_again_after_a_split_in_flight_has_no_request_to_hurry() -> None:
-    """Seed 900000084 of the simulator, in small."""
+    """Found by the simulator, among its crowds."""
     graph = FakeGraph(latency=1.0)
     graph.answers[USERS[0]] = [(503, 5.0)]
     async with manager(graph) as presence:

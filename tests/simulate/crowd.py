@@ -28,6 +28,7 @@ def crowded(plan: Plan) -> Plan:
         users=max(plan.users, rng.choice([3, 4, 6])),
         latency=plan.latency or 0.3,
         batch="auto",
+        bundle=min(plan.bundle, 3),
     )
     acts, disks = list(plan.acts), list(plan.disks)
     for start in (0.0, *(at + 1.0 for at in plan.probes[:-1])):
@@ -45,9 +46,12 @@ def crowded(plan: Plan) -> Plan:
         if rng.random() < 0.35:
             when = answered - rng.random() * plan.latency
             disks.append(Disk(at=when, span=plan.latency, slot=slot, kind="fail"))
-        if slow:  # a hand that is written down while the answer waits for its turn
+        for _ in range(2 if slow else 0):  # written down while the answer waits for its turn
             acts += _meddling(rng, plan, slot, answered - rng.random() * slow, "hold")
-        for _ in range(rng.choice([1, 2, 4])):
+        others = [n for n, one in enumerate(plan.slots) if one.app == plan.slots[slot].app]
+        other = rng.choice(others)
+        acts += _meddling(rng, plan, other, at + slow + rng.random() * plan.latency, "hold")
+        for _ in range(rng.choice([0, 1, 3])):
             one = slot if rng.random() < 0.4 else rng.randrange(len(plan.slots))
             acts += _meddling(rng, plan, one, at + rng.random() * (answered + slow - at))
     return replace(plan, acts=tuple(sorted(acts, key=lambda act: act.at)), disks=tuple(disks))

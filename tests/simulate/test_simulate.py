@@ -104,12 +104,6 @@ def test_seeds_that_told_of_something_since_there_are_bundles(seed: int) -> None
     assert result.broken is None, report(result)
 
 
-@pytest.mark.parametrize("seed", [900000017, 900000084])
-def test_seeds_that_told_of_something_since_there_are_crowds(seed: int) -> None:
-    result = run(draw(seed))
-    assert result.broken is None, report(result)
-
-
 @pytest.mark.parametrize("seed", [80, 324334850])
 def test_a_clock_that_is_ahead_may_end_a_hold_and_nothing_else(seed: int) -> None:
     result = run(plain(seed))
