@@ -42,7 +42,8 @@ def crowded(plan: Plan) -> Plan:
         slow = rng.choice([0.0, 0.0, 0.3, 1.0])
         if slow:
             disks.append(Disk(at=at - 0.1, span=4.0, slot=slot, kind="slow", seconds=slow))
-        answered = at + slow + plan.latency
+        sent = at + 2 * slow  # who is known is read, and committed then
+        answered = sent + plan.latency
         if rng.random() < 0.35:
             when = answered - rng.random() * plan.latency
             disks.append(Disk(at=when, span=plan.latency, slot=slot, kind="fail"))
@@ -50,7 +51,7 @@ def crowded(plan: Plan) -> Plan:
             acts += _meddling(rng, plan, slot, answered - rng.random() * slow, "hold")
         others = [n for n, one in enumerate(plan.slots) if one.app == plan.slots[slot].app]
         other = rng.choice(others)
-        acts += _meddling(rng, plan, other, at + slow + rng.random() * plan.latency, "hold")
+        acts += _meddling(rng, plan, other, sent + rng.random() * plan.latency, "hold")
         for _ in range(rng.choice([0, 1, 3])):
             one = slot if rng.random() < 0.4 else rng.randrange(len(plan.slots))
             acts += _meddling(rng, plan, one, at + rng.random() * (answered + slow - at))
