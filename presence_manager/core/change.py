@@ -66,15 +66,10 @@ def release(
 
 
 def adopt(row: Session, now: float, owner: str, terms: Terms) -> Session:
-    """Read another process's row: its clock may be any, so what it gave up settles from now on.
-
-    Where nothing is left but that, it may at least take no longer.
-    """
+    """Read another process's row: its clock may be any, so what it gave up settles from now on."""
     if row.owner == owner or not (row.sets_settle or row.clears_settle):
         return row
     settles = now + terms.settle
-    if row.over:
-        return row._replace(clears_settle=min(row.clears_settle, settles))
     return row._replace(
         owner=owner,
         sets_settle=settles if row.sets_settle else 0.0,

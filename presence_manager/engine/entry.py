@@ -111,6 +111,12 @@ class Entry(Waiting):
         """Its row, as a bundle has several."""
         return (self.row,)
 
+    @property
+    def unwritten(self) -> bool:
+        """Whether its open attempt was answered, and the ledger could not be told."""
+        attempt = self.row.attempt
+        return attempt is not None and getattr(self, "asked", None) == attempt
+
     def decide(self, now: Now) -> Action:
         """What comes next; what was decided of this very version holds until its hold ends."""
         send = self.send if self.decided is self.row else None

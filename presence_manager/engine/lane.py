@@ -200,7 +200,8 @@ class Lane:
                 entry.shorten(seconds)
             else:
                 self.desk.take(entry)
-                entry.planner = self.desk.surrender(entry, now)
+                if not entry.unwritten:  # else once more: it has left
+                    entry.planner = self.desk.surrender(entry, now)
                 idle.append(entry)
         await self.books.apply(idle)
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from presence_manager import Closed, Kind
+from presence_manager import Closed, Kind, LedgerError
+from presence_manager.core.key import Key, LaneId
+from presence_manager.core.session import Known
 
-from .virtual import FakeGraph, SharedLedger, elapsed, manager, user, virtual
+from .virtual import APP, TENANT, FakeGraph, SharedLedger, elapsed, manager, user, virtual
 
 
 class HangingLedger(SharedLedger):
@@ -162,3 +164,32 @@ async def test_a_hold_that_is_being_committed_at_the_close_leaves_no_open_attemp
     assert row.attempt is None, "nobody has to wonder whether it left"
     with pytest.raises(Closed):
         await holding
+
+
+class StumblingLedger(SharedLedger):
+    """A ledger that fails once, when it is told that an answer was lost."""
+
+    failed = False
+
+    async def put(self, steps: Any) -> Any:
+        if not self.failed and any(step.row.known is Known.UNSURE for step in steps):
+            self.failed = True
+            raise LedgerError("the disk is full")
+        return await super().put(steps)
+
+
+@virtual
+async def test_a_set_that_a_close_cuts_off_has_left_though_that_could_not_be_written_down() -> None:
+    """Found by the simulator, among its crowds."""
+    graph, ledger = FakeGraph(latency=5.0), StumblingLedger()
+    presence = manager(graph, ledger)
+    await presence.open()
+    await presence.hold(user(1), "Busy", key="k", ttl=600.0, detached=True, wait=False)
+    await asyncio.sleep(1.0)
+    assert graph.sent == [("set", user(1))]
+    await presence._works.lanes.stop()
+    assert ledger.failed
+    key = Key(LaneId("https://graph.microsoft.com", APP, TENANT), user(1))
+    [row] = await ledger.get([key])
+    assert row.known is Known.UNSURE or row.attempt is not None
+    await presence.close()

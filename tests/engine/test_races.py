@@ -333,3 +333,26 @@ def test_an_attempt_of_a_living_process_stands_whatever_the_clock_of_another_say
                 await holding
 
     story()
+
+
+@pytest.mark.parametrize("ahead", [0.0, 86_400.0, -86_400.0])
+def test_what_is_set_after_a_lost_clear_is_set_again_whatever_the_clock_of_another_says(
+    ahead: float,
+) -> None:
+    """Seed 629297317 of the simulator, in small."""
+
+    @virtual
+    async def story() -> None:
+        ledger, graph = SharedLedger(), FakeGraph()
+        theirs = FakeGraph(clock=LoopClock(ahead), sessions=graph.sessions)
+        theirs.answers[U] = [None]  # lost, and under way yet
+        async with manager(theirs, ledger) as other:
+            await other.clear(U, deadline=3.0)
+            assert theirs.sent == [("clear", U)] * 2
+        async with manager(graph, ledger) as presence:
+            await presence.hold(U, "Busy")
+            graph.sessions.clear()  # now it comes
+            await asyncio.sleep(11.0)
+            assert graph.shown(U) == "Busy/InACall"
+
+    story()

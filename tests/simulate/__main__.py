@@ -7,7 +7,8 @@ import secrets
 import sys
 import time
 
-from .plan import DAY, Plan, draw
+from .crowd import draw
+from .plan import DAY, Plan, plain
 from .run import run
 from .shrink import shrink
 
@@ -19,13 +20,19 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20, help="how many, without --seconds")
     parser.add_argument("--first", type=int, help="the first seed; fresh by default")
     parser.add_argument("--agreed", action="store_true", help="with clocks that agree in any case")
+    parser.add_argument("--plain", action="store_true", help="without crowds")
     parser.add_argument("--trace", action="store_true", help="print the whole trace of --seed")
     parser.add_argument("--no-shrink", action="store_true")
     parser.add_argument("--go-on", action="store_true", help="do not stop at the first")
     asked = parser.parse_args()
-    agreed, small = asked.agreed, not asked.no_shrink
+    small = not asked.no_shrink
+
+    def drawn(seed: int) -> Plan:
+        plan = plain(seed) if asked.plain else draw(seed)
+        return plan.agreed() if asked.agreed else plan
+
     if asked.seed is not None:
-        return one(asked.seed, agreed=agreed, trace=asked.trace, small=small)
+        return one(drawn(asked.seed), trace=asked.trace, small=small)
     first = asked.first if asked.first is not None else secrets.randbelow(10**9)
     started = time.monotonic()
     simulated, count, failures = 0.0, 0, 0
@@ -34,14 +41,14 @@ def main() -> int:
         if elapsed >= asked.seconds if asked.seconds else count >= asked.seeds:
             break
         seed = first + count
-        result = run(drawn(seed, agreed=agreed))
+        result = run(drawn(seed))
         simulated += result.seconds
         count += 1
         if result.broken is not None:
             failures += 1
             print(f"seed {seed}: {result.broken}", flush=True)
             if not asked.go_on:
-                return one(seed, agreed=agreed, trace=False, small=small)
+                return one(drawn(seed), trace=False, small=small)
     elapsed = time.monotonic() - started
     print(
         f"{count} seeds from {first}, {failures} broken, {simulated / DAY:.2f} simulated days "
@@ -50,14 +57,10 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def drawn(seed: int, *, agreed: bool) -> Plan:
-    """The plan of that seed, if wanted with clocks that agree."""
-    return draw(seed).agreed() if agreed else draw(seed)
-
-
-def one(seed: int, *, agreed: bool, trace: bool, small: bool) -> int:
+def one(plan: Plan, *, trace: bool, small: bool) -> int:
     """Run one seed; print its plan, shrunk if it breaks a rule."""
-    result = run(drawn(seed, agreed=agreed), keep=None if trace else 60)
+    seed = plan.seed
+    result = run(plan, keep=None if trace else 60)
     print(f"seed {seed}, digest {result.digest[:16]}, {result.seconds:.0f} s, {result.broken}")
     if result.broken is not None and small:
         result = shrink(result, keep=None if trace else 60)

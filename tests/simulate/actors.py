@@ -173,12 +173,17 @@ class Callers:
             if wish is not None and wish.pair is not None and wish.pair != PAIRS[act.pair]:
                 self.run.judge.blame(4, f"the hold {name} of user {user} wants {wish.pair}")
         elif act.what in ("release", "clear", "everyone", "users") and last.error is None:
-            if wish is not None:
+            if wish is not None and not _untold(last.result, key):
                 self.run.judge.blame(4, f"{name} of user {user} is left after {act.what}")
         elif act.what == "hold" and wish is not None and last.error is not None:
             why = type(last.error).__name__
             if why in ("HoldTimeout", "HoldRefused"):
                 self.run.judge.blame(4, f"{name} of user {user} is held after {why}")
+
+
+def _untold(result: Any, key: Key) -> bool:
+    """Whether a sweep has said that it could not ask the ledger who holds the user."""
+    return any(o.key == key and o.reason == "ledger" for o in getattr(result, "unrecorded", ()))
 
 
 def _touches(act: Act, user: int, name: str) -> bool:

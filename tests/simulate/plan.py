@@ -127,8 +127,8 @@ def _short(thing: Act | Fault | Disk) -> str:
     return f"{plain.__name__}({', '.join(said)})"
 
 
-def draw(seed: int) -> Plan:
-    """Draw a plan; the same one from the same seed, on every Python."""
+def plain(seed: int) -> Plan:
+    """Draw a plan without crowds (`crowd.draw`); the same one from the same seed."""
     rng = Random(f"plan {seed}")
     managers = rng.choice([1, 1, 2, 2, 3, 4])
     skewed = rng.random() < 0.3
