@@ -103,12 +103,13 @@ class Intake:
 
     def _are_new(self, rows: list[Session]) -> bool:
         """Whether the source has surely named none of them before."""
+        if self._named is None:
+            return False
         names = [hash(row.key) for row in rows]
-        fresh = self._named is not None and self._named.isdisjoint(names)
-        if self._named is not None:
-            self._named.update(names)
-            if len(self._named) > REMEMBERED:  # from here on the ledger is asked
-                self._named = None
+        fresh = self._named.isdisjoint(names)
+        self._named.update(names)
+        if len(self._named) > REMEMBERED:  # from here on the ledger is asked
+            self._named = None
         return fresh
 
     async def _new(self, rows: list[Session]) -> list[Session]:

@@ -50,6 +50,17 @@ def test_it_is_simply_gone_with_a_200_or_404(judgement: Judgement) -> None:
         assert told == ending.outcomes(ended, told[0].kind, NOW, "me", verdict(judgement))
 
 
+def test_what_one_batch_said_is_told_of_each_of_its_sessions_by_itself() -> None:
+    said = [verdict(Judgement.DONE), verdict(Judgement.GONE)]
+    verdicts = [said[0], said[0], said[0], said[1]]
+    rows = [ROW, ROW._replace(attempts=4), ROW._replace(sweeps=("one", "two")), ROW]
+    told = ending.simply_gone(rows, [CLEAR] * 4, verdicts, NOW, "me")
+    kinds = [Kind.CLEARED, Kind.CLEARED, Kind.CLEARED, Kind.ALREADY_GONE]
+    for row, kind, each, outcomes in zip(rows, kinds, verdicts, told, strict=True):
+        ended = row._replace(attempts=row.attempts + 1)
+        assert outcomes == ending.outcomes(ended, kind, NOW, "me", each)
+
+
 @pytest.mark.parametrize(
     "besides",
     [

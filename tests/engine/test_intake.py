@@ -11,8 +11,9 @@ import pytest
 from presence_manager import HoldRequest, Kind
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verb
-from presence_manager.engine import sources
+from presence_manager.engine import intake, sources
 from presence_manager.ledger import MemoryLedger
+from presence_manager.manager import ids
 
 from .virtual import OTHER, TENANT, FakeGraph, SharedLedger, elapsed, kill, manager, user, virtual
 
@@ -34,6 +35,32 @@ class Slow(FakeGraph):
 
 def both(count: int) -> list[tuple[str, str]]:
     return [(tenant, user(n)) for n in range(count) for tenant in (TENANT, OTHER)]
+
+
+@pytest.mark.parametrize("remembered", [10, 60, 1000])
+def test_a_user_named_once_more_in_a_later_chunk_is_not_taken_again(
+    remembered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "REMEMBERED", remembered)
+    monkeypatch.setattr(ids, "CHUNK", 25)
+
+    @virtual
+    async def story() -> None:
+        graph = FakeGraph()
+
+        async def users() -> AsyncIterator[str]:
+            for n in range(75):
+                yield user(n)
+            await asyncio.sleep(5.0)  # they are done, and their rows deleted
+            for n in range(50, 76):
+                yield user(n)
+
+        async with manager(graph) as presence:
+            report = await presence.sweep(users=users())
+            assert report.counts == {Kind.ALREADY_GONE: 76}
+            assert len(graph.sent) == 76
+
+    story()
 
 
 @virtual
