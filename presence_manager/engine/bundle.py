@@ -24,9 +24,8 @@ def asks_of(rows: Iterable[Session]) -> Asks:
 class Bundle(Waiting):
     """The entries of a full batch that nobody has had to make yet.
 
-    Each of the `rows` has an open clear that nothing else is to be thought of. Whoever has to do
-    with one of them splits the bundle (`Desk.split`): it is its `entries` from then on, in whatever
-    state it is.
+    Each of the `rows` has an open clear of ours. Whoever has to do with one of them splits the
+    bundle (`Desk.split`): it is its `entries` from then on, in whatever state it is.
     """
 
     __slots__ = ("asks", "entries", "rows", "send")

@@ -78,7 +78,7 @@ class Intake:
         self._sweep.all_taken = True
 
     async def run_mixed(self, source: Source) -> None:
-        """Take in a source that mixes lanes, in each chunk one after the other. Raises LedgerError.
+        """Take in a source of many lanes; in a chunk they do not mix. Raises LedgerError.
 
         What a full lane cannot take is left in the ledger, marked with the sweep, and fetched
         from there when there is room.

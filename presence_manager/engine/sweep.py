@@ -169,9 +169,10 @@ class Sweep:
         ours, strange, unfinal = self.owner, self.strange, self.unfinal
         kinds: list[Kind] = []
         for outcome in outcomes:
-            key, kind, _, _, _, _, _, _, _, owner, _, recorded, _ = self.last = outcome
+            key, kind, _, _, _, _, _, _, _, owner, _, recorded, _ = outcome
             if strange and key in strange:
                 continue
+            self.last = outcome
             if owner != ours and kind.final:
                 strange.add(key)
             before = unfinal.pop(key, None) if unfinal else None

@@ -2,8 +2,8 @@
 
 A request occupies a slot of the budget from its send until one window after its answer, for nobody
 knows at which instant between the two Graph counted it; refused requests count as well (Graph:
-throttling). The slots themselves are drawn from the ledger (see `share`), which all processes
-share: here is what one process does with its own.
+throttling). The slots themselves are drawn from the ledger (see `engine/share.py`), which all
+processes share: here is what one process does with its own.
 """
 
 from __future__ import annotations

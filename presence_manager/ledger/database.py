@@ -170,7 +170,7 @@ class Database:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - once for each commit, and twice as quick
+        found = os.stat(path)  # noqa: PTH116 - thrice for each commit, and twice as quick
     except OSError:
         return None
     return found.st_dev, found.st_ino

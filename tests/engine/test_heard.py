@@ -26,6 +26,8 @@ def test_what_another_process_did_is_counted_once() -> None:
     outcome = Outcome(KEY, Kind.CLEARED, sweep.id, START, owner="another")
     sweep.became([outcome])
     sweep.became([outcome])  # a lane looked it up, and all was looked through as well
+    sweep.became([outcome._replace(kind=Kind.UNFINISHED, owner="me")])
+    assert sweep.last == outcome, "what does not count is not told either"
     assert (sweep.done, sweep.counts, sweep.finished) == (1, {Kind.CLEARED: 1}, False)
     failed = outcome._replace(key=KEY._replace(user=user(2)), kind=Kind.FAILED, owner="me")
     sweep.became([failed])
