@@ -77,7 +77,7 @@ class Request:
         """Commit what came of it, and go on."""
         lane, chunk = self._lane, self._chunk
         if isinstance(chunk, Bundle) and not self._owed:
-            await whole.record(lane, chunk, self._asks, self._verdicts, self._now, self._noted)
+            await whole.record(lane, chunk, self._verdicts, self._now, self._noted)
         else:
             await lane.books.apply(self._noted(lane.desk.entries_of(chunk)))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from presence_manager.core.ending import simply_gone
 from presence_manager.core.session import ends
 from presence_manager.core.verdict import Verdict
-from presence_manager.engine.bundle import Asks, Bundle
+from presence_manager.engine.bundle import Bundle
 from presence_manager.engine.commit import settle
 from presence_manager.engine.entry import Entry
 from presence_manager.engine.plan import Now, gone
@@ -32,7 +32,6 @@ def may_leave(lane: Lane, bundle: Bundle) -> bool:
 async def record(
     lane: Lane,
     bundle: Bundle,
-    asks: Asks,
     verdicts: Sequence[Verdict],
     now: Now,
     noted: Callable[[list[Entry]], list[Entry]],
@@ -41,8 +40,8 @@ async def record(
 
     Where that cannot be done, each is seen to by itself, after `noted` has told it why.
     """
-    rows = bundle.rows
-    told = simply_gone(rows, [attempt for _, attempt in asks], verdicts, now.at, now.owner)
+    rows, attempts = bundle.rows, [attempt for _, attempt in bundle.asks]
+    told = simply_gone(rows, attempts, verdicts, now.at, now.owner)
     if bundle.entries is not None or not all(told):
         await lane.books.apply(noted(lane.desk.entries_of(bundle)))
         return
