@@ -73,7 +73,7 @@ def decide(
 
 
 def may_be_live(row: Session, terms: Terms, certain: float | None = None) -> bool:
-    """Whether Graph may have a live session of ours: recovery and shutdown are written on it."""
+    """Whether Graph may have a live session of ours."""
     if row.known is Known.ABSENT and row.attempt is None:
         return False
     return not lapsed(row, terms, certain)

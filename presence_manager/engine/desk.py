@@ -13,7 +13,7 @@ from math import inf
 from presence_manager.core.decide import Send, Wait
 from presence_manager.core.key import Key
 from presence_manager.core.session import Session
-from presence_manager.core.verdict import Verb
+from presence_manager.core.verdict import Verb, Verdict
 from presence_manager.engine.bundle import FULL_BATCH, Bundle
 from presence_manager.engine.entry import Entry, Planner, Rank
 from presence_manager.engine.later import Later
@@ -65,6 +65,11 @@ class Desk:
         """The row of a session that is at work, as it is known here."""
         item = self._at_work.get(key)
         return None if item is None else next(row for row in item.rows if row.key == key)
+
+    def verdict(self, key: Key) -> Verdict | None:
+        """The last verdict on a session that is at work."""
+        item = self._at_work.get(key)
+        return item.verdict if isinstance(item, Entry) else None
 
     def remove(self, keys: Iterable[Key]) -> None:
         """Forget sessions at which no work is left."""

@@ -23,7 +23,7 @@ from presence_manager.engine.intents import Intents
 from presence_manager.engine.lanes import Lanes
 from presence_manager.engine.plan import Now
 from presence_manager.engine.shield import to_the_end
-from presence_manager.engine.sources import CHUNK, Source, chunk_of, pages, window_of
+from presence_manager.engine.sources import Source, chunk_of, pages, window_of
 from presence_manager.engine.sweep import Release, Sweep
 from presence_manager.engine.unrecorded import PAUSE, Unrecorded
 from presence_manager.errors import LedgerError
@@ -92,7 +92,7 @@ class Intake:
             fits: list[Session] = []
             left: list[Session] = []
             for lane, run in lanes:
-                room = max(0, min(len(run), self._room(lane)))
+                room = max(0, self._room(lane, len(run)))
                 fits += run[:room]
                 left += run[room:]
             await to_the_end(self._take(fits))
@@ -129,10 +129,10 @@ class Intake:
                 await self._lanes[rows[0].key.lane].room(self._window)
                 await to_the_end(self._take(rows))
 
-    def _room(self, lane: LaneId) -> int:
+    def _room(self, lane: LaneId, wanted: int) -> int:
         """How many more sessions may be at work in the lane; none past those that wait for it."""
         if self._rank is Rank.RELEASE:  # a lone release or clear goes before all others
-            return CHUNK
+            return wanted
         return 0 if lane in self._more else self._window - len(self._lanes[lane])
 
     async def _take(self, rows: list[Session], *, at_once: bool = True) -> None:

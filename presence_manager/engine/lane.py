@@ -150,8 +150,7 @@ class Lane:
 
     def trouble(self, key: Key) -> Verdict | None:
         """The last verdict on a session that is still at work."""
-        entry = self.desk.entry(key)
-        return entry.verdict if entry is not None else None
+        return self.desk.verdict(key)
 
     def change(self, terms: GateTerms) -> None:
         """Go on with another budget."""

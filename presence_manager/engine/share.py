@@ -12,7 +12,7 @@ from presence_manager.core.key import LaneId
 from presence_manager.engine.unrecorded import Unrecorded
 from presence_manager.errors import LedgerError
 from presence_manager.gate.gate import Gate
-from presence_manager.ports import Clock, Draw, Ledger
+from presence_manager.ports import Clock, Draw, Ledger, Share
 
 log = structlog.get_logger()
 
@@ -57,24 +57,23 @@ class LaneShare:
     async def _take(self, draw: Draw, wake: Callable[[], None]) -> None:
         """Draw; a ledger that fails is taken for one that grants what this process reckons with."""
         gate = self._gate
+        share: Share | None = None
         try:
-            if self._unrecorded.is_silent:  # a sweep has no time to wait for it once more
-                raise LedgerError("the ledger has failed just now: slots are not asked for")
-            async with asyncio.timeout(WITHIN):
-                if not self._known:
-                    budget = await self._ledger.budget(self._lane)
-                    gate.learn(budget, draw.now, self._clock.now())
-                    self._known = True
-                    draw = gate.draw(self._clock.now(), draw.want) or draw._replace(want=0)
-                share = await self._ledger.draw(self._lane, self._owner, draw)
-                gate.learn(share.budget, draw.now, self._clock.now())
-                self._drawn = True
+            if not self._unrecorded.is_silent:  # else a sweep has no time to wait for it once more
+                async with asyncio.timeout(WITHIN):
+                    if not self._known:
+                        budget = await self._ledger.budget(self._lane)
+                        gate.learn(budget, draw.now, self._clock.now())
+                        self._known = True
+                        draw = gate.draw(self._clock.now(), draw.want) or draw._replace(want=0)
+                    share = await self._ledger.draw(self._lane, self._owner, draw)
+                    gate.learn(share.budget, draw.now, self._clock.now())
+                    self._drawn = True
         except (LedgerError, TimeoutError) as error:
             log.error("ledger.failed", error=str(error) or "it does not answer")
-            share = gate.reckoned(draw)
         finally:
             self.drawing = False
-        gate.granted(draw, share)
+        gate.granted(draw, share or gate.reckoned(draw))
         wake()
 
     async def teach(self) -> None:

@@ -19,7 +19,7 @@ CHUNK = 1_000
 """Rows read from the ledger, and committed, at a time."""
 
 Source = AsyncIterator[list[Session]]
-"""Sessions to clear, a chunk at a time."""
+"""Sessions to clear, a chunk at a time, in which those of a lane stand side by side."""
 
 
 async def once(rows: list[Session]) -> Source:

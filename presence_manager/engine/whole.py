@@ -42,7 +42,7 @@ async def record(
     """
     rows, attempts = bundle.rows, [attempt for _, attempt in bundle.asks]
     told = simply_gone(rows, attempts, verdicts, now.at, now.owner)
-    if bundle.entries is not None or not all(told):
+    if not all(told) or bundle.entries is not None:
         await lane.books.apply(noted(lane.desk.entries_of(bundle)))
         return
     try:

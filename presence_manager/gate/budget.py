@@ -36,7 +36,7 @@ class LaneBudget:
     def __init__(self, terms: GateTerms) -> None:
         self.known = Budget()
         self._accepted = Window(terms.window)
-        self._probe_at = 0.0
+        self._probe_at = self._probe_words = 0.0  # on our clock; as the ledger has it
         self._probe_wait = 0.0
         self.change(terms)
 
@@ -76,7 +76,7 @@ class LaneBudget:
             return
         if probing:
             self._probe_wait = min(max(PROBE_WAIT, 2 * self._probe_wait), LONGEST_PROBE_WAIT)
-            self._probe_at = now + self._probe_wait
+            self._probe_at = self._probe_words = now + self._probe_wait
         proven = self._accepted.total(now) + others
         self.size = min(max(LEAST_BUDGET, proven), self.ceiling)
 
@@ -84,7 +84,9 @@ class LaneBudget:
         """Take over what another process has written; its clock may be ahead."""
         if budget != self.known and self.learning and budget.proven:
             self.size = min(budget.proven, self.ceiling)
-            self._probe_at = min(budget.probe_at, now + budget.probe_wait)
+            if budget.probe_at != self.known.probe_at:
+                self._probe_at = min(budget.probe_at, now + budget.probe_wait)
+                self._probe_words = budget.probe_at
             self._probe_wait = budget.probe_wait
         self.known = budget
 
@@ -93,5 +95,7 @@ class LaneBudget:
         proven = self.known.proven
         if self.learning and (proven or self.size != self._first):
             proven = self.size
-        lesson = Budget(proven, closed_until, self._probe_at, self._probe_wait, closed_at)
+        known = self.known.probe_at  # as it does, if we have it from there
+        probe_at = known if known == self._probe_words else self._probe_at
+        lesson = Budget(proven, closed_until, probe_at, self._probe_wait, closed_at)
         return None if lesson == self.known else lesson

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import aiohttp
 
-from presence_manager.engine import books
+from presence_manager.engine import books, whole
 from presence_manager.engine.books import Books
 from presence_manager.engine.intake import Intake
 from presence_manager.engine.lane import Lane
@@ -50,6 +50,8 @@ PLACES: tuple[tuple[Any, str], ...] = (
     (GraphClient, "_exchange"),
     (client, "read"),  # the answer has come
     (books, "commit"),  # step 6: the record
+    (whole, "record"),  # of a bundle
+    (Books, "put"),
     (Books, "deliver"),  # recorded, and nobody told
     (Renewer, "_look"),
     (Recovery, "once"),

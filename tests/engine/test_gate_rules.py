@@ -330,3 +330,18 @@ class TestReckoned:
             for want, limit in [(1, 100), (73, 100), (74, 100), (5, 28), (5, 27), (5, 26), (0, 100)]
         ]
         assert granted == [1, 73, 73, 1, 0, 0, 0]
+
+
+def test_the_next_try_for_more_is_not_taught_back_in_words_of_our_own() -> None:
+    """Else a process whose clock is a day ahead would read there that it may try at once."""
+    budget = LaneBudget(GateTerms())
+    heard = Budget(proven=1_500, probe_at=AT + 86_400.0, probe_wait=600.0)
+    budget.learn(heard, AT)
+    assert budget.lesson(0.0, 0.0) is None
+    budget.learn(heard._replace(proven=1_600), AT + 300.0)  # nothing new of the next try
+    assert not budget.may_probe(AT + 599.0)
+    assert budget.may_probe(AT + 600.0)
+    budget.refused(AT + 601.0, 0, probing=True)
+    lesson = budget.lesson(0.0, 0.0)
+    assert lesson is not None
+    assert lesson.probe_at == AT + 601.0 + lesson.probe_wait

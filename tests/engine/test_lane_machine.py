@@ -150,12 +150,14 @@ class Lane(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "presence"):
             return
-        self.quiet()
-        report: Report | None = self.runner.run(self.presence.close(deadline=60.0))
-        assert not self.graph.sessions
-        assert report is None or report.ok
-        self.runner.close()
-        desk.BUNDLE = FULL_BATCH
+        try:
+            self.quiet()
+            report: Report | None = self.runner.run(self.presence.close(deadline=60.0))
+            assert not self.graph.sessions
+            assert report is None or report.ok
+            self.runner.close()
+        finally:
+            desk.BUNDLE = FULL_BATCH
 
 
 TestLane = Lane.TestCase

@@ -6,6 +6,7 @@ import argparse
 import secrets
 import sys
 import time
+from dataclasses import replace
 
 from .crowd import draw
 from .plan import DAY, Plan, plain
@@ -21,6 +22,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, help="the first seed; fresh by default")
     parser.add_argument("--agreed", action="store_true", help="with clocks that agree in any case")
     parser.add_argument("--plain", action="store_true", help="without crowds")
+    parser.add_argument("--bundle", type=int, help="with bundles of so many")
     parser.add_argument("--trace", action="store_true", help="print the whole trace of --seed")
     parser.add_argument("--no-shrink", action="store_true")
     parser.add_argument("--go-on", action="store_true", help="do not stop at the first")
@@ -29,7 +31,8 @@ def main() -> int:
 
     def drawn(seed: int) -> Plan:
         plan = plain(seed) if asked.plain else draw(seed)
-        return plan.agreed() if asked.agreed else plan
+        plan = plan.agreed() if asked.agreed else plan
+        return plan if asked.bundle is None else replace(plan, bundle=asked.bundle)
 
     if asked.seed is not None:
         return one(drawn(asked.seed), trace=asked.trace, small=small)

@@ -23,8 +23,10 @@ FRESH = 10
 
 def report(result: Result) -> str:
     seed, small = result.plan.seed, shrink(result, seconds=20.0)
-    how = "" if result.plan in (draw(seed), draw(seed).agreed()) else " --plain"
+    drawn = replace(draw(seed), bundle=result.plan.bundle)
+    how = "" if result.plan in (drawn, drawn.agreed()) else " --plain"
     how += " --agreed" if result.plan.clocks_agree else ""
+    how += f" --bundle {result.plan.bundle}"
     again = f"make simulate ARGS='--seed {seed}{how}'"
     return f"{again}: {result.broken}, shrunk: {small.broken}\n{small.plan.lines()}"
 
