@@ -161,4 +161,4 @@ class Lane(RuleBasedStateMachine):
 
 
 TestLane = Lane.TestCase
-TestLane.settings = settings(stateful_step_count=30, max_examples=settings().max_examples)
+TestLane.settings = settings(stateful_step_count=25, max_examples=settings().max_examples)

@@ -17,7 +17,7 @@ from .plan import Plan, plain
 from .run import Result, run
 from .shrink import shrink
 
-FRESH = 10
+FRESH = 7
 """Seeds of each kind that the suite draws; `make simulate SECONDS=...` goes on with others."""
 
 
