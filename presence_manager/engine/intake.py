@@ -115,6 +115,8 @@ class Intake:
     async def _new(self, rows: list[Session]) -> list[Session]:
         """Those whom the source has not named before, as far as the ledger can be asked."""
         now = self._now()
+        # of what was cleared without the ledger, or given up, only the sweep itself knows surely
+        rows = [row for row in rows if row.key not in self._sweep.unfinal]
         if self._unrecorded.is_silent:
             return rows
         try:

@@ -12,6 +12,7 @@ from presence_manager import HoldRequest, Kind
 from presence_manager.core.session import Session
 from presence_manager.core.verdict import Verb
 from presence_manager.engine import intake, sources
+from presence_manager.engine.unrecorded import Unrecorded
 from presence_manager.ledger import MemoryLedger
 from presence_manager.manager import ids
 
@@ -59,6 +60,36 @@ def test_a_user_named_once_more_in_a_later_chunk_is_not_taken_again(
             report = await presence.sweep(users=users())
             assert report.counts == {Kind.ALREADY_GONE: 76}
             assert len(graph.sent) == 76
+
+    story()
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_user_that_was_cleared_without_the_ledger_is_not_taken_again(
+    silent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the sweep waits for an outcome more than there are, for ever."""
+    monkeypatch.setattr(ids, "CHUNK", 25)
+
+    @virtual
+    async def story() -> None:
+        graph, ledger = FakeGraph(), SharedLedger()
+        with pytest.MonkeyPatch.context() as patch:
+
+            async def users() -> AsyncIterator[str]:
+                patch.setattr(Unrecorded, "is_silent", property(lambda _: True))
+                for n in range(25):
+                    yield user(n)
+                await asyncio.sleep(0.5)  # they are done, and the ledger was not told yet
+                if not silent:
+                    patch.undo()
+                yield user(0)
+                yield user(25)
+
+            async with manager(graph, ledger) as presence, asyncio.timeout(60.0):
+                report = await presence.sweep(users=users())
+            assert report.counts == {Kind.ALREADY_GONE: 26}
+            assert {cleared for _, cleared in graph.sent} == {user(n) for n in range(26)}
 
     story()
 
