@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from presence_manager.core.key import Key
 from presence_manager.core.outcome import Kind, Outcome
 from presence_manager.core.session import Attempt, Session
 from presence_manager.core.verdict import Judgement, Verb, Verdict
 
-_made: Any = tuple.__new__
+_made: Any = tuple.__new__  # a third of the time of a call by name
 _CLEAR = Verb.CLEAR
 _SIMPLY = {Judgement.DONE: Kind.CLEARED, Judgement.GONE: Kind.ALREADY_GONE}
 _NOTHING_SAID: tuple[Any, ...] = (None, "", "", "")  # status, code, message, request_id
@@ -31,13 +32,8 @@ def outcomes(
     """Return one outcome for each sweep that waits for this session."""
     said = verdict[3:7] if verdict else _NOTHING_SAID
     lapses_at = None if kind.final else row.may_live_until
-    return tuple(
-        _made(
-            Outcome,
-            (row.key, kind, sweep_id, now, row.attempts, *said, owner, reason, True, lapses_at),
-        )
-        for sweep_id in row.sweeps
-    )
+    rest = (now, row.attempts, *said, owner, reason, True, lapses_at)
+    return _each(row.key, kind, row.sweeps, rest)
 
 
 def simply_gone(
@@ -69,7 +65,16 @@ def simply_gone(
             if verdict is not last or tries != before:  # mostly all are of one batch
                 last, before = verdict, tries
                 rest = (now, tries + 1, *verdict[3:7], owner, "", True, None)
-            for sweep_id in sweeps:  # nearly always there is one
-                told += (_made(Outcome, (key, kind, sweep_id, *rest)),)
+            told = _each(key, kind, sweeps, rest)
         said.append(told)
     return said
+
+
+def _each(
+    key: Key, kind: Kind, sweeps: tuple[str, ...], rest: tuple[Any, ...]
+) -> tuple[Outcome, ...]:
+    """An outcome for each sweep; `rest` are its values after the sweep."""
+    told: tuple[Outcome, ...] = ()
+    for sweep_id in sweeps:  # nearly always there is one
+        told += (_made(Outcome, (key, kind, sweep_id, *rest)),)
+    return told

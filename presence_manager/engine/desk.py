@@ -21,9 +21,6 @@ from presence_manager.engine.plan import Now, give_up, take_over, withdraw
 from presence_manager.engine.queue import CLEARS, LaneQueue
 from presence_manager.gate.gate import Gate
 
-BUNDLE = FULL_BATCH
-"""Sessions of a sweep that leave as they came in, if nothing comes between."""
-
 
 class Desk:
     """The sessions of a lane: in the inbox, in the queue, waiting for time to pass, or busy.
@@ -101,8 +98,8 @@ class Desk:
         items: list[Entry | Bundle] = []
         if batching and rank in CLEARS:
             fresh.sort(key=_life, reverse=True)  # as they leave
-            while len(fresh) >= BUNDLE:
-                some, fresh = fresh[:BUNDLE], fresh[BUNDLE:]
+            while len(fresh) >= FULL_BATCH:
+                some, fresh = fresh[:FULL_BATCH], fresh[FULL_BATCH:]
                 bundle = Bundle(some, rank, deadline, send)
                 at_work.update(dict.fromkeys([row.key for row in some], bundle))
                 items.append(bundle)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from presence_manager.core.ending import simply_gone
+from presence_manager.core.outcome import Outcome
 from presence_manager.core.session import ends
 from presence_manager.core.verdict import Verdict
 from presence_manager.engine.bundle import Bundle
@@ -41,8 +42,10 @@ async def record(
     Where that cannot be done, each is seen to by itself, after `noted` has told it why.
     """
     rows, attempts = bundle.rows, [attempt for _, attempt in bundle.asks]
-    told = simply_gone(rows, attempts, verdicts, now.at, now.owner)
-    if not all(told) or bundle.entries is not None:
+    told: list[tuple[Outcome, ...]] = []
+    if bundle.entries is None:
+        told = simply_gone(rows, attempts, verdicts, now.at, now.owner)
+    if not (told and all(told)):
         await lane.books.apply(noted(lane.desk.entries_of(bundle)))
         return
     try:

@@ -45,8 +45,7 @@ def part(key: Key, attempt: Attempt) -> Part:
     outside of Graph's bounds. Nothing else of a key or attempt reaches a path.
     """
     (_, app, _), user = key
-    if not is_guid(user):
-        raise ValueError(f"{user[:60]!a} is not the id of a user: nothing was sent")
+    _checked(user, "a user")
     verb, _, _, _, _, pair, lease = attempt
     if verb is Verb.CLEAR:
         what, body = "clearPresence", _clear_body(app)
@@ -79,14 +78,14 @@ def batch(root: str, parts: Sequence[Part]) -> Request:
 
 @lru_cache(maxsize=256)
 def _clear_body(app: str) -> str:
-    return json.dumps({"sessionId": _checked(app)}, separators=(",", ":"))
+    return json.dumps({"sessionId": _checked(app, "an application")}, separators=(",", ":"))
 
 
 @lru_cache(maxsize=1024)
 def _set_body(app: str, pair: Pair, lease: float) -> str:
     return json.dumps(
         {
-            "sessionId": _checked(app),
+            "sessionId": _checked(app, "an application"),
             "availability": pair.availability,
             "activity": pair.activity,
             "expirationDuration": duration(lease),
@@ -101,7 +100,7 @@ def duration(seconds: float) -> str:
     return f"PT{whole}S" if whole % 60 else f"PT{whole // 60}M"
 
 
-def _checked(app: str) -> str:
-    if not is_guid(app):
-        raise ValueError(f"{app[:60]!a} is not the id of an application: nothing was sent")
-    return app
+def _checked(text: str, what: str) -> str:
+    if not is_guid(text):
+        raise ValueError(f"{text[:60]!a} is not the id of {what}: nothing was sent")
+    return text

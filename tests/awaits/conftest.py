@@ -12,5 +12,5 @@ from presence_manager.engine import desk
 @pytest.fixture(autouse=True, scope="package")
 def bundles() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(desk, "BUNDLE", 2)
+        patch.setattr(desk, "FULL_BATCH", 2)
         yield

@@ -37,7 +37,7 @@ HANGS = 15.0
 
 def hasten() -> None:
     """Have the product do in a short story all that it does in a long one."""
-    desk.BUNDLE = lane.FULL_BATCH = sources.CHUNK = CHUNK
+    desk.FULL_BATCH = lane.FULL_BATCH = sources.CHUNK = CHUNK
     width.FIRST_PAUSE, width.LONGEST_PAUSE = 0.01, 0.05  # no outage, only very foul weather
 
 

@@ -52,7 +52,7 @@ class Lane(RuleBasedStateMachine):
         bundle=st.sampled_from([2, FULL_BATCH]),
     )
     def start(self, latency: float, batch: str, bundle: int) -> None:
-        desk.BUNDLE = bundle
+        desk.FULL_BATCH = bundle
         self.runner = asyncio.Runner(loop_factory=VirtualLoop)
         self.graph, self.ledger = FakeGraph(latency=latency), SharedLedger()
         self.presence = manager(self.graph, self.ledger, graph={"batch": batch})
@@ -157,7 +157,7 @@ class Lane(RuleBasedStateMachine):
             assert report is None or report.ok
             self.runner.close()
         finally:
-            desk.BUNDLE = FULL_BATCH
+            desk.FULL_BATCH = FULL_BATCH
 
 
 TestLane = Lane.TestCase

@@ -85,7 +85,9 @@ class Plan:
     latency: float = 0.2
     width: int = 8
     batch: str = "auto"
-    bundle: int = 20  # sessions of a sweep that leave as they came in: see `engine.bundle`
+    bundle: int = (
+        20  # sessions of a sweep that leave as they came in: see `engine.bundle` and `engine.desk`
+    )
     max_age: float = 43_200.0
     settle: float = 10.0
     attempts: int = 8

@@ -277,7 +277,7 @@ def _seeded(seed: int, bundle: int) -> Iterator[None]:
     random.seed(f"jitter {seed}")
     patches = [
         patch("presence_manager.core.session.born", born),
-        patch("presence_manager.engine.desk.BUNDLE", bundle),
+        patch("presence_manager.engine.desk.FULL_BATCH", bundle),
         patch("presence_manager.engine.plan.uuid4", name),
         patch("presence_manager.manager.manager.uuid4", name),
         patch("presence_manager.manager.holds.token_hex", lambda _: name().hex),
