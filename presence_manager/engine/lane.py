@@ -258,7 +258,8 @@ class Lane:
         rested: list[tuple[Entry, float]] = []
         for entry in entries:
             row, action, _, _ = entry.plan
-            if isinstance(action, Send) or entry.row.version > row.version:
+            unrecorded = entry.row.version < 0 <= row.version  # while others were committed
+            if isinstance(action, Send) or unrecorded or entry.row.version > row.version:
                 self.desk.look_again(entry)
             elif isinstance(action, Wait):
                 self._wait(entry, action.at)

@@ -12,7 +12,7 @@ import pytest
 from presence_manager import HoldRequest, HoldTimeout, Kind, LedgerError, PresenceManager
 from presence_manager.core.key import Key, LaneId
 from presence_manager.core.pair import PAIRS
-from presence_manager.core.session import Session, Step
+from presence_manager.core.session import Known, Session, Step
 from presence_manager.engine import recovery, sources
 from presence_manager.engine.entry import Entry, Rank
 from presence_manager.engine.plan import Now
@@ -657,6 +657,38 @@ def test_nor_does_each_thing_it_is_asked_for_cost_a_part_of_the_deadline(deadlin
             assert (report.unrecorded_total, report.ok) == (25, True)
 
     story()
+
+
+@virtual
+async def test_a_sweep_of_one_whose_answer_was_written_before_that_of_others_ends() -> None:
+    """Seed 392020644 of the simulator, in small: it was taken for one that had come to rest."""
+    graph, again = FakeGraph(latency=1.0), asyncio.Event()
+
+    class Ledger(FailingLedger):
+        async def put(self, steps: Sequence[Step]) -> Mapping[int, Session]:
+            if [step.row.user for step in steps] == [V] and steps[0].row.known is Known.SHOWN:
+                await again.wait()
+            return await super().put(steps)
+
+    ledger = Ledger()
+    theirs = FakeGraph(sessions=graph.sessions)
+    async with manager(graph, ledger) as presence, manager(theirs, ledger) as other:
+        holding = asyncio.create_task(
+            presence.hold_many([HoldRequest(U, "Busy"), HoldRequest(V, "Busy")])
+        )
+        await asyncio.sleep(0.5)
+        await other.hold(V, "Away", wait=False)  # so the answer for V is written in a second round
+        await asyncio.sleep(1.0)
+        ledger.writes = False
+        sweeping = asyncio.create_task(presence.sweep(users=[U]))
+        await asyncio.sleep(0.1)
+        ledger.writes = True
+        again.set()
+        async with asyncio.timeout(30.0):
+            report = await sweeping
+        assert report.counts == {Kind.CLEARED: 1}
+        assert graph.shown(U) is None
+        holding.cancel()
 
 
 @virtual
